@@ -1,1 +1,5 @@
-//! stub
+//! Fogline's stateless game server: HTTP, WebSocket and SSE in front of games kept in Postgres.
+
+pub mod games;
+pub mod problem;
+pub mod rules;

@@ -156,8 +156,12 @@ pub trait Ruleset: Send + Sync + 'static {
     ///
     /// # Errors
     /// The [`Refusal`]; a state that does not decode is a [`Refusal::Illegal`] and is logged.
-    fn play(&self, state: &Value, seat: Seat, action: &Map<String, Value>)
-    -> Result<Played, Refusal>;
+    fn play(
+        &self,
+        state: &Value,
+        seat: Seat,
+        action: &Map<String, Value>,
+    ) -> Result<Played, Refusal>;
 
     /// The members that this ruleset puts into the view of `class`: board, turn, ply, own legal
     /// moves … . With `over`, the whole truth: a finished game hides nothing.

@@ -1,0 +1,156 @@
+//! The current state of a game: enough to validate the next command.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::ids::{GameId, PlayerId};
+use shared::shard::Shard;
+
+use super::{ClockReading, GameResult, GameStatus, Moment, Numbers, Seq};
+use crate::rules::{Ruleset, Seat, ViewClass};
+
+/// Who may find a game.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Listed in the lobby; anyone may watch.
+    Public,
+    /// Seen by its seats and by whoever presents its code.
+    Private,
+}
+
+impl Visibility {
+    /// The word of the protocol and of the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// The time control, milliseconds: Fischer clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockSettings {
+    /// Each side's time at the start.
+    pub initial_ms: i64,
+    /// Added after each of one's own moves.
+    pub increment_ms: i64,
+}
+
+/// A game's clock: its settings and its reading as of the last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// The time control.
+    pub settings: ClockSettings,
+    /// As of the last event.
+    pub reading: ClockReading,
+}
+
+/// The row of `games`.
+#[derive(Clone)]
+pub struct Game {
+    /// Its shard, from its key.
+    pub shard: Shard,
+    /// Its id.
+    pub id: GameId,
+    /// What one shares to let another join or watch.
+    pub code: String,
+    /// Its rules.
+    pub ruleset: &'static dyn Ruleset,
+    /// Where it is in its life.
+    pub status: GameStatus,
+    /// Who may find it.
+    pub visibility: Visibility,
+    /// Whether it counts for ratings.
+    pub rated: bool,
+    /// The last event's sequence number.
+    pub seq: Seq,
+    /// The latest `n` of each class.
+    pub numbers: Numbers,
+    /// The ruleset's state.
+    pub state: Value,
+    /// What the ruleset draws views from.
+    pub scene: Value,
+    /// Whose move it is, once both seats are taken.
+    pub turn: Seat,
+    /// Moves made by both sides together.
+    pub moves_made: i32,
+    /// Who has offered a draw that still stands.
+    pub draw_offer: Option<Seat>,
+    /// The player on the white seat.
+    pub white: Option<PlayerId>,
+    /// The player on the black seat.
+    pub black: Option<PlayerId>,
+    /// The clock; none for an untimed game.
+    pub clock: Option<Clock>,
+    /// How it ended.
+    pub result: Option<GameResult>,
+    /// The game that this one is the rematch of.
+    pub rematch_of: Option<GameId>,
+    /// When it was made, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// When the last event was recorded.
+    pub at_ms: i64,
+    /// Until the flag falls, milliseconds from the reading of this row; none if no clock runs.
+    pub flag_in_ms: Option<i64>,
+}
+
+impl std::fmt::Debug for Game {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // State and scene hold what players must not see; they stay out of logs.
+        f.debug_struct("Game")
+            .field("id", &self.id)
+            .field("seq", &self.seq)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Game {
+    /// The seat of a player in this game.
+    #[must_use]
+    pub fn seat_of(&self, player: PlayerId) -> Option<Seat> {
+        if self.white == Some(player) {
+            Some(Seat::White)
+        } else if self.black == Some(player) {
+            Some(Seat::Black)
+        } else {
+            None
+        }
+    }
+
+    /// How `viewer` sees this game: its seat's view, or everyone's.
+    #[must_use]
+    pub fn class_of(&self, viewer: Option<PlayerId>) -> ViewClass {
+        viewer
+            .and_then(|player| self.seat_of(player))
+            .map_or(ViewClass::Public, ViewClass::from)
+    }
+
+    /// The player on a seat.
+    #[must_use]
+    pub fn player_on(&self, seat: Seat) -> Option<PlayerId> {
+        match seat {
+            Seat::White => self.white,
+            Seat::Black => self.black,
+        }
+    }
+
+    /// What views are drawn from now.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment {
+            ruleset: self.ruleset,
+            seq: self.seq,
+            numbers: self.numbers,
+            scene: self.scene.clone(),
+            status: self.status,
+            draw_offer: self.draw_offer,
+            result: self.result.clone(),
+            clock: self.clock.map(|clock| clock.reading),
+            at_ms: self.at_ms,
+        }
+    }
+}

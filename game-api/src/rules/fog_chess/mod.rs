@@ -1,0 +1,169 @@
+//! Fog-of-war chess: standard chess in which each side sees only what it could move to.
+//!
+//! The rules are RULES.md's; the parts name its lines. [`position`] and [`moves`] know what stands
+//! where, [`movegen`] what may move, [`vision`] who sees what, [`history`] and [`ending`] when it is
+//! over, [`fen`] and [`stored`] the stored form, [`view`] the form that is sent.
+
+mod ending;
+mod fen;
+mod history;
+mod movegen;
+mod moves;
+mod position;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod view;
+mod vision;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use self::history::QuietRun;
+use self::moves::{Move, is_uci};
+use self::position::Position;
+use self::stored::{LastMoves, Scene, State};
+use super::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
+
+/// The ruleset `fog-chess`.
+///
+/// Its only action is `{"type": "move", "uci": "e2e4"}`; castling is the king's two steps, and a
+/// promotion names its piece in lower case (`e7e8q`).
+#[derive(Clone, Copy, Debug)]
+pub struct FogChess;
+
+impl Ruleset for FogChess {
+    fn name(&self) -> &'static str {
+        "fog-chess"
+    }
+
+    fn opening(&self) -> Opening {
+        let state = State {
+            position: Position::start(),
+            run: QuietRun::default(),
+            last: LastMoves::default(),
+        };
+        let scene = Scene {
+            position: state.position.clone(),
+            last: state.last.clone(),
+            lost: None,
+        };
+        Opening {
+            state: json!(state),
+            scene: json!(scene),
+            turn: Seat::White,
+        }
+    }
+
+    fn check_form(&self, action: &Map<String, Value>) -> Result<(), Refusal> {
+        uci_of(action).map(drop)
+    }
+
+    fn play(
+        &self,
+        state: &Value,
+        seat: Seat,
+        action: &Map<String, Value>,
+    ) -> Result<Played, Refusal> {
+        let uci = uci_of(action)?;
+        let state = State::deserialize(state).map_err(|error| {
+            tracing::error!(
+                error = %error,
+                "a stored state of fog chess does not decode; its game refuses every move"
+            );
+            Refusal::Illegal
+        })?;
+        if ending::seat(state.position.turn) != seat {
+            return Err(Refusal::NotYourTurn);
+        }
+        let moves = movegen::moves(&state.position);
+        let legal = moves.into_iter().find(|mv| mv.to_string() == uci);
+        legal
+            .map(|mv| advance(state, seat, mv))
+            .ok_or(Refusal::Illegal)
+    }
+
+    /// Members: `board` (64 characters, a8 to h1: piece letters, `.` seen and empty, `?` fog),
+    /// `turn` (null once over), `ply`; for a seat also `last` and `lost` where there is one and,
+    /// while the game lives, `castling` (own rights, `KQ` in capitals for either seat, `""` for
+    /// none); for the seat to move also `moves` (UCI, sorted) and, where usable, `ep`.
+    fn view(&self, scene: &Value, class: ViewClass, over: bool) -> Map<String, Value> {
+        decode_scene(scene).map_or_else(view::blank, |scene| view::draw(&scene, class, over))
+    }
+
+    fn ply(&self, scene: &Value) -> u32 {
+        decode_scene(scene).map_or(0, |scene| scene.position.ply)
+    }
+
+    /// The move itself (`uci`) is for its mover, and for everyone once the game is over.
+    fn event_members(
+        &self,
+        record: &Value,
+        by: Seat,
+        class: ViewClass,
+        over: bool,
+    ) -> Map<String, Value> {
+        let uci = record
+            .get("uci")
+            .filter(|_| over || class.seat() == Some(by));
+        let members = uci.map(|uci| ("uci".to_owned(), uci.clone()));
+        members.into_iter().collect()
+    }
+}
+
+/// Plays a legal move.
+fn advance(state: State, seat: Seat, mv: Move) -> Played {
+    let State {
+        position: before,
+        mut run,
+        mut last,
+    } = state;
+    let (position, taken) = before.after(mv);
+    run.extend(&before, mv, &position);
+    last.set(seat, mv.to_string());
+    let ending = ending::judge(&position, taken, &run);
+    let scene = Scene {
+        position: position.clone(),
+        last: last.clone(),
+        lost: taken.map(|taken| taken.square.to_string()),
+    };
+    let state = State {
+        position,
+        run,
+        last,
+    };
+    Played {
+        state: json!(state),
+        scene: json!(scene),
+        record: json!({ "uci": mv.to_string() }),
+        turn: seat.other(),
+        ending,
+        audience: [true; 3],
+    }
+}
+
+/// The move that an action names, if the action has the right form.
+fn uci_of(action: &Map<String, Value>) -> Result<&str, Refusal> {
+    let malformed = |sentence: &str| Err(Refusal::Malformed(sentence.to_owned()));
+    if action.get("type").and_then(Value::as_str) != Some("move") {
+        return malformed("the action's type must be \"move\"");
+    }
+    if action.keys().any(|name| name != "type" && name != "uci") {
+        return malformed("a move has no members but \"type\" and \"uci\"");
+    }
+    match action.get("uci").and_then(Value::as_str) {
+        Some(uci) if is_uci(uci) => Ok(uci),
+        _ => malformed("\"uci\" must be a move such as \"e2e4\" or \"e7e8q\""),
+    }
+}
+
+fn decode_scene(scene: &Value) -> Option<Scene> {
+    Scene::deserialize(scene)
+        .inspect_err(|error| {
+            tracing::error!(
+                error = %error,
+                "a stored scene of fog chess does not decode; its view is drawn blank"
+            );
+        })
+        .ok()
+}

@@ -1,0 +1,116 @@
+//! A move: its text form (UCI), and what it does to a position.
+
+use std::fmt;
+
+use cozy_chess::{BitBoard, Color, File, Piece, Rank, Square, get_pawn_attacks};
+
+use super::position::{Position, beyond};
+
+/// A move of the side to move. Made by [`super::movegen`] alone, so it is pseudo-legal in the
+/// position it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Move {
+    /// What moves.
+    pub(super) piece: Piece,
+    /// Where it stood.
+    pub(super) from: Square,
+    /// Where it goes; castling is the king's two steps.
+    pub(super) to: Square,
+    /// What a pawn becomes on its last rank.
+    pub(super) promotion: Option<Piece>,
+}
+
+/// A captured piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its kind.
+    pub(super) piece: Piece,
+    /// Where it stood: not the capturer's square in an en passant capture.
+    pub(super) square: Square,
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.from, self.to)?;
+        match self.promotion {
+            Some(piece) => write!(f, "{piece}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether `text` has the form of a UCI move, whatever the position:
+/// `[a-h][1-8][a-h][1-8][qrbn]?`.
+pub(super) fn is_uci(text: &str) -> bool {
+    let (squares, promotion) = match text.as_bytes() {
+        [squares @ .., last] if squares.len() == 4 => (squares, Some(last)),
+        squares => (squares, None),
+    };
+    let is_square = |file: u8, rank: u8| matches!((file, rank), (b'a'..=b'h', b'1'..=b'8'));
+    matches!(squares, &[a, b, c, d] if is_square(a, b) && is_square(c, d))
+        && promotion.is_none_or(|letter| b"qrbn".contains(letter))
+}
+
+impl Position {
+    /// The position after `mv`, and what was captured. A captured king is just gone: ending the
+    /// game is [`super::ending`]'s.
+    pub(super) fn after(&self, mv: Move) -> (Self, Option<Taken>) {
+        let color = self.turn;
+        let mut next = self.clone();
+        let taken = next.capture(mv);
+        next.take(mv.from);
+        next.put(mv.to, color, mv.promotion.unwrap_or(mv.piece));
+        next.castling -= mv.from.bitboard() | mv.to.bitboard();
+        if mv.piece == Piece::King {
+            next.castling -= Rank::First.relative_to(color).bitboard();
+            next.castle_rook(mv);
+        }
+        next.turn = !color;
+        next.ep = passed(mv, color).filter(|&square| next.can_capture_en_passant(square));
+        next.quiet_plies = match (mv.piece, taken) {
+            (Piece::Pawn, _) | (_, Some(_)) => 0,
+            (_, None) => self.quiet_plies.saturating_add(1),
+        };
+        next.ply = self.ply.saturating_add(1);
+        (next, taken)
+    }
+
+    /// Whether a pawn of the side to move attacks `square`, which a pawn has just passed.
+    pub(super) fn can_capture_en_passant(&self, square: Square) -> bool {
+        let from = get_pawn_attacks(square, !self.turn);
+        !from.is_disjoint(self.pieces_of(self.turn, Piece::Pawn))
+    }
+
+    /// Takes away what `mv` captures.
+    fn capture(&mut self, mv: Move) -> Option<Taken> {
+        let square = match self.ep_victim() {
+            Some(victim) if mv.piece == Piece::Pawn && self.ep == Some(mv.to) => victim,
+            _ => mv.to,
+        };
+        let (_, piece) = self.take(square)?;
+        Some(Taken { piece, square })
+    }
+
+    /// Brings the rook over if this move of the king is castling: its only way to go two steps.
+    fn castle_rook(&mut self, mv: Move) {
+        let rank = mv.from.rank();
+        let (home, goal) = match (mv.from.file(), mv.to.file()) {
+            (File::E, File::G) => (File::H, File::F),
+            (File::E, File::C) => (File::A, File::D),
+            _ => return,
+        };
+        self.carry(Square::new(home, rank), Square::new(goal, rank));
+    }
+}
+
+/// The square that a pawn's double step passes.
+fn passed(mv: Move, color: Color) -> Option<Square> {
+    let middle = beyond(mv.from, color)?;
+    let double = mv.piece == Piece::Pawn && beyond(middle, color) == Some(mv.to);
+    double.then_some(middle)
+}
+
+/// The rank on which `color`'s pawns promote.
+pub(super) fn last_rank(color: Color) -> BitBoard {
+    Rank::Eighth.relative_to(color).bitboard()
+}
