@@ -5,7 +5,7 @@ use serde_json::Value;
 use shared::ids::{GameId, PlayerId};
 use shared::shard::Shard;
 
-use super::{ClockReading, GameResult, GameStatus, Moment, Numbers, Seq};
+use super::{Change, ClockReading, GameResult, GameStatus, Moment, Numbers, Seq};
 use crate::rules::{Ruleset, Seat, ViewClass};
 
 /// Who may find a game.
@@ -46,6 +46,19 @@ pub struct Clock {
     pub settings: ClockSettings,
     /// As of the last event.
     pub reading: ClockReading,
+}
+
+/// What the database's clock said when a change was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// When the event was recorded, milliseconds since 1970.
+    pub at_ms: i64,
+    /// White's remaining time then.
+    pub white_ms: Option<i64>,
+    /// Black's remaining time then.
+    pub black_ms: Option<i64>,
+    /// Until the running clock's flag falls, from then.
+    pub flag_in_ms: Option<i64>,
 }
 
 /// The row of `games`.
@@ -89,8 +102,8 @@ pub struct Game {
     pub result: Option<GameResult>,
     /// The game that this one is the rematch of.
     pub rematch_of: Option<GameId>,
-    /// When it was made, milliseconds since 1970.
-    pub created_at_ms: i64,
+    /// When it was made, microseconds since 1970.
+    pub created_at_us: i64,
     /// When the last event was recorded.
     pub at_ms: i64,
     /// Until the flag falls, milliseconds from the reading of this row; none if no clock runs.
@@ -135,6 +148,37 @@ impl Game {
         match seat {
             Seat::White => self.white,
             Seat::Black => self.black,
+        }
+    }
+
+    /// The game after `change` was committed with these times.
+    #[must_use]
+    pub fn after(&self, change: &Change, times: &CommitTimes) -> Self {
+        let clock = self.clock.map(|clock| Clock {
+            settings: clock.settings,
+            reading: ClockReading {
+                white_ms: times.white_ms.unwrap_or(clock.reading.white_ms),
+                black_ms: times.black_ms.unwrap_or(clock.reading.black_ms),
+                running: change.running,
+            },
+        });
+        Self {
+            status: change.status,
+            seq: self.seq.next(),
+            numbers: change.numbers,
+            state: change.state.clone(),
+            scene: change.scene.clone(),
+            turn: change.turn,
+            moves_made: change.moves_made,
+            draw_offer: change.draw_offer,
+            white: change.white,
+            black: change.black,
+            clock,
+            result: change.result.clone(),
+            at_ms: times.at_ms,
+            flag_in_ms: times.flag_in_ms,
+            code: self.code.clone(),
+            ..*self
         }
     }
 

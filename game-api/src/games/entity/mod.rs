@@ -1,11 +1,13 @@
 //! A game as its rules see it: seats, status, clock, result, and the moments of its log. Pure.
 
+mod change;
 mod game;
 mod moment;
 
 use serde::{Deserialize, Serialize};
 
-pub use game::{Clock, ClockSettings, Game, Visibility};
+pub use change::{Action, Change, Refused, decide, flag, join};
+pub use game::{Clock, ClockSettings, CommitTimes, Game, Visibility};
 pub use moment::{ClockReading, EventData, EventKind, Logged, Moment, Numbers, Published, Seq};
 
 use crate::rules::Seat;

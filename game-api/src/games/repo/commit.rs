@@ -1,0 +1,291 @@
+//! The write path: many commands, each conditional on its own game, in one statement.
+//!
+//! Per command, first what applies: its id was used before; its game is gone, or held by another
+//! instance (skipped, never waited for: no deadlock, no hold-up); the game has moved on; the
+//! flag's state by the database's clock forbids it; else the game's row, the event with that
+//! clock's remaining times, the outbox row and the result go in together.
+
+use shared::ids::{CommandId, EventId};
+use shared::telemetry::Carrier;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use std::sync::Arc;
+use uuid::Uuid;
+
+use super::rows::{seat_text, status_text};
+use crate::games::entity::{Change, CommitTimes, Game};
+
+/// One change to be committed.
+#[derive(Clone, Debug)]
+pub struct CommitRow {
+    /// The copy of the game that the change was decided on.
+    pub game: Arc<Game>,
+    /// The change.
+    pub change: Arc<Change>,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The command's id.
+    pub command_id: CommandId,
+    /// The player, or the game's own id for the server.
+    pub actor: Uuid,
+    /// The action as sent, in one canonical form.
+    pub action: String,
+    /// The trace to go on with.
+    pub carrier: Carrier,
+}
+
+/// What became of one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log.
+    Committed(CommitTimes),
+    /// The command's id stands in the log already.
+    Used,
+    /// The game is at another sequence number.
+    Moved,
+    /// Another transaction holds the game's row right now, or the row is gone.
+    Held,
+    /// The running clock's flag has fallen.
+    FlagFallen,
+    /// The flag has not fallen.
+    FlagNotFallen,
+}
+
+/// Commits a batch, at most one change a game. The outcomes are in the batch's order.
+#[expect(clippy::too_many_lines, reason = "one statement and its arrays")]
+pub async fn commit_batch(
+    connection: &mut PgConnection,
+    rows: &[CommitRow],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let column = Columns::of(rows)?;
+    let answers = sqlx::query!(
+        r#"with input as (
+            select * from unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[],
+                $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                $12::text[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
+                $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[],
+                $23::uuid[], $24::uuid[], $25::boolean[], $26::jsonb[])
+            with ordinality as i (shard, game_id, seq, event_id, command_id, actor, kind, by,
+                action, payload, state, scene, turn, moves_made, status, draw_offer, result,
+                running, increment, n_white, n_black, n_public, white_id, black_id,
+                needs_fallen_flag, carrier, ord)
+        ), used as (
+            select i.ord from input i
+            join game_events e on e.shard = i.shard and e.game_id = i.game_id
+                and e.actor = i.actor and e.command_id = i.command_id
+        ), held as materialized (
+            select i.ord, g.seq = i.seq as current,
+                g.flag_at is not null and g.flag_at <= statement_timestamp() as fallen,
+                g.running as was_running, g.increment_ms, g.white_ms, g.black_ms,
+                case when g.running is null then 0 else greatest(0,
+                    round(extract(epoch from statement_timestamp() - g.turn_started_at) * 1000)
+                )::bigint end as elapsed_ms
+            from input i join games g on g.shard = i.shard and g.id = i.game_id
+            where i.ord not in (select used.ord from used)
+            for update of g skip locked
+        ), ready as (
+            select i.*,
+                case when h.was_running = 'white' then greatest(0, h.white_ms - h.elapsed_ms)
+                    else h.white_ms end
+                    + case when i.increment = 'white' then h.increment_ms else 0 end as white_ms,
+                case when h.was_running = 'black' then greatest(0, h.black_ms - h.elapsed_ms)
+                    else h.black_ms end
+                    + case when i.increment = 'black' then h.increment_ms else 0 end as black_ms
+            from input i join held h on h.ord = i.ord
+            where h.current and h.fallen = i.needs_fallen_flag
+        ), moved as (
+            update games g set seq = r.seq + 1, n_white = r.n_white, n_black = r.n_black,
+                n_public = r.n_public, state = r.state::json, scene = r.scene::json, turn = r.turn,
+                moves_made = r.moves_made, status = r.status, draw_offer = r.draw_offer,
+                white_id = r.white_id, black_id = r.black_id, white_ms = r.white_ms,
+                black_ms = r.black_ms, running = r.running,
+                turn_started_at = case when r.running is null then null
+                    else statement_timestamp() end,
+                flag_at = case r.running
+                    when 'white' then statement_timestamp() + r.white_ms * interval '1 ms'
+                    when 'black' then statement_timestamp() + r.black_ms * interval '1 ms' end,
+                result = r.result::jsonb, last_event_at = statement_timestamp(),
+                ended_at = case when r.result is null then null else statement_timestamp() end
+            from ready r
+            where g.shard = r.shard and g.id = r.game_id and g.seq = r.seq
+            returning r.ord, g.rated
+        ), event as (
+            insert into game_events (shard, game_id, seq, event_id, command_id, kind, actor, by,
+                action, payload, n_white, n_black, n_public, white_ms, black_ms, running)
+            select r.shard, r.game_id, r.seq + 1, r.event_id, r.command_id, r.kind, r.actor, r.by,
+                r.action, r.payload::json, r.n_white, r.n_black, r.n_public, r.white_ms,
+                r.black_ms, r.running
+            from ready r join moved m on m.ord = r.ord
+        ), outbox as (
+            insert into outbox_events (shard, event_id, key, subject, type, payload, carrier)
+            select r.shard, r.event_id, 'game.' || r.game_id, 'events.game.' || r.game_id,
+                'fogline.game.' || r.kind || '.v1',
+                json_build_object('game_id', r.game_id, 'seq', r.seq + 1, 'event_id', r.event_id,
+                    'kind', r.kind, 'by', r.by, 'at_ms', fogline_ms(statement_timestamp()),
+                    'n', json_build_array(r.n_white, r.n_black, r.n_public),
+                    'white_ms', r.white_ms, 'black_ms', r.black_ms, 'running', r.running,
+                    'data', r.payload::json),
+                r.carrier
+            from ready r join moved m on m.ord = r.ord
+        ), result as (
+            insert into game_results (shard, game_id, winner, reason, white_id, black_id, rated)
+            select r.shard, r.game_id, r.result::jsonb ->> 'winner', r.result::jsonb ->> 'reason',
+                r.white_id, r.black_id, m.rated
+            from ready r join moved m on m.ord = r.ord
+            where r.result is not null
+            on conflict do nothing
+        )
+        select i.ord as "ord!",
+            case
+                when m.ord is not null then 'committed'
+                when u.ord is not null then 'used'
+                when h.ord is null then 'held'
+                when not h.current then 'moved'
+                when h.fallen then 'flag_fallen'
+                when i.needs_fallen_flag then 'flag_not_fallen'
+                else 'moved'
+            end as "outcome!",
+            fogline_ms(statement_timestamp()) as "at_ms!",
+            r.white_ms, r.black_ms,
+            case r.running when 'white' then r.white_ms when 'black' then r.black_ms end
+                as flag_in_ms
+        from input i
+        left join used u on u.ord = i.ord
+        left join held h on h.ord = i.ord
+        left join ready r on r.ord = i.ord
+        left join moved m on m.ord = i.ord
+        order by i.ord"#,
+        &column.shard,
+        &column.game_id,
+        &column.seq,
+        &column.event_id,
+        &column.command_id,
+        &column.actor,
+        &column.kind,
+        &column.by as _,
+        &column.action,
+        &column.payload,
+        &column.state,
+        &column.scene,
+        &column.turn,
+        &column.moves_made,
+        &column.status,
+        &column.draw_offer as _,
+        &column.result as _,
+        &column.running as _,
+        &column.increment as _,
+        &column.n_white,
+        &column.n_black,
+        &column.n_public,
+        &column.white_id as _,
+        &column.black_id as _,
+        &column.needs_fallen_flag,
+        &column.carrier as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    answers
+        .into_iter()
+        .map(|answer| {
+            Ok(match answer.outcome.as_str() {
+                "committed" => Outcome::Committed(CommitTimes {
+                    at_ms: answer.at_ms,
+                    white_ms: answer.white_ms,
+                    black_ms: answer.black_ms,
+                    flag_in_ms: answer.flag_in_ms,
+                }),
+                "used" => Outcome::Used,
+                "held" => Outcome::Held,
+                "flag_fallen" => Outcome::FlagFallen,
+                "flag_not_fallen" => Outcome::FlagNotFallen,
+                _ => Outcome::Moved,
+            })
+        })
+        .collect()
+}
+
+/// The batch as one array a column, for `unnest`.
+#[derive(Default)]
+struct Columns {
+    shard: Vec<i16>,
+    game_id: Vec<Uuid>,
+    seq: Vec<i64>,
+    event_id: Vec<Uuid>,
+    command_id: Vec<Uuid>,
+    actor: Vec<Uuid>,
+    kind: Vec<String>,
+    by: Vec<Option<String>>,
+    action: Vec<String>,
+    payload: Vec<String>,
+    state: Vec<String>,
+    scene: Vec<String>,
+    turn: Vec<String>,
+    moves_made: Vec<i32>,
+    status: Vec<String>,
+    draw_offer: Vec<Option<String>>,
+    result: Vec<Option<String>>,
+    running: Vec<Option<String>>,
+    increment: Vec<Option<String>>,
+    n_white: Vec<i64>,
+    n_black: Vec<i64>,
+    n_public: Vec<i64>,
+    white_id: Vec<Option<Uuid>>,
+    black_id: Vec<Option<Uuid>>,
+    needs_fallen_flag: Vec<bool>,
+    carrier: Vec<Json<Carrier>>,
+}
+
+impl Columns {
+    fn of(rows: &[CommitRow]) -> Result<Self, sqlx::Error> {
+        let mut columns = Self::default();
+        for row in rows {
+            columns.push(row).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        }
+        Ok(columns)
+    }
+
+    fn push(&mut self, row: &CommitRow) -> Result<(), serde_json::Error> {
+        let (game, change) = (&row.game, &row.change);
+        self.shard.push(game.shard.number());
+        self.game_id.push(game.id.0);
+        self.seq.push(game.seq.0);
+        self.event_id.push(row.event_id.0);
+        self.command_id.push(row.command_id.0);
+        self.actor.push(row.actor);
+        self.kind.push(change.kind.as_str().to_owned());
+        self.by.push(seat_text(change.by));
+        self.action.push(row.action.clone());
+        self.payload.push(serde_json::to_string(&change.data(game.ruleset))?);
+        self.state.push(change.state.to_string());
+        self.scene.push(change.scene.to_string());
+        self.turn.push(change.turn.as_str().to_owned());
+        self.moves_made.push(change.moves_made);
+        self.status.push(status_text(change.status));
+        self.draw_offer.push(seat_text(change.draw_offer));
+        self.result.push(change.result.as_ref().map(serde_json::to_string).transpose()?);
+        self.running.push(seat_text(change.running));
+        self.increment.push(seat_text(change.increment));
+        self.n_white.push(change.numbers.0[0]);
+        self.n_black.push(change.numbers.0[1]);
+        self.n_public.push(change.numbers.0[2]);
+        self.white_id.push(change.white.map(|id| id.0));
+        self.black_id.push(change.black.map(|id| id.0));
+        self.needs_fallen_flag.push(change.needs_fallen_flag);
+        self.carrier.push(Json(row.carrier.clone()));
+        Ok(())
+    }
+}
+
+/// The subject and key in the statement are spelt in SQL; this ties them to `shared::subjects`.
+#[cfg(test)]
+mod tests {
+    use shared::ids::GameId;
+    use shared::subjects;
+
+    #[test]
+    fn the_statement_spells_subject_and_key_as_shared_does() {
+        let id = GameId::generate();
+        assert_eq!(subjects::game(id), format!("events.game.{id}"));
+        assert_eq!(subjects::game_key(id), format!("game.{id}"));
+    }
+}

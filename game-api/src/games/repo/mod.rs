@@ -1,0 +1,13 @@
+//! The SQL of games. Every query on a hot table gives its shard; nothing joins across shards.
+
+mod commit;
+mod create;
+mod lists;
+mod read;
+mod rows;
+
+pub use commit::{CommitRow, Outcome, commit_batch};
+pub use create::{NewGame, code_taken, create_in_tx};
+pub use lists::{LobbyPosition, due_flags, latest_seqs, lobby};
+pub use read::{by_code, by_command, events_after, events_after_n, load, names};
+pub use rows::CorruptRow;

@@ -1,0 +1,145 @@
+//! Reading one game and its log.
+
+use std::collections::HashMap;
+
+use shared::ids::{CommandId, GameId, PlayerId};
+use shared::shard::Shard;
+use shared::subjects;
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::rows::{EventRow, GameRow};
+use crate::games::entity::{Game, Logged, Seq};
+use crate::rules::ViewClass;
+
+/// A game's current row.
+pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, sqlx::Error> {
+    let shard = Shard::of_key(&subjects::game_key(id));
+    let row = sqlx::query_as!(
+        GameRow,
+        r#"select shard, id, code, ruleset, status, visibility, rated, seq, n_white, n_black,
+            n_public, state, scene, turn, moves_made, draw_offer, white_id, black_id, initial_ms,
+            increment_ms, white_ms, black_ms, running, result, rematch_of,
+            (extract(epoch from created_at) * 1000000)::bigint as "created_at_us!",
+            fogline_ms(last_event_at) as "at_ms!",
+            fogline_ms(flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms
+        from games where shard = $1 and id = $2"#,
+        shard.number(),
+        id.0,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(Game::try_from).transpose()?)
+}
+
+/// The id of the game with that code.
+pub async fn by_code(db: impl PgExecutor<'_>, code: &str) -> Result<Option<GameId>, sqlx::Error> {
+    let id = sqlx::query_scalar!("select game_id from game_codes where code = $1", code)
+        .fetch_optional(db)
+        .await?;
+    Ok(id.map(GameId))
+}
+
+/// Events after `seq`, in order, at most `limit`.
+pub async fn events_after(
+    pool: &PgPool,
+    id: GameId,
+    seq: Seq,
+    limit: i64,
+) -> Result<Vec<Logged>, sqlx::Error> {
+    let shard = Shard::of_key(&subjects::game_key(id));
+    let rows = sqlx::query_as!(
+        EventRow,
+        r#"select game_id, seq, event_id, kind, by, payload, n_white, n_black, n_public, white_ms,
+            black_ms, running, fogline_ms(recorded_at) as "at_ms!"
+        from game_events where shard = $1 and game_id = $2 and seq > $3 order by seq limit $4"#,
+        shard.number(),
+        id.0,
+        seq.0,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|row| Ok(Logged::try_from(row)?)).collect()
+}
+
+/// Events that `class` got under an `n` greater than `after_n`, in order, at most `limit`.
+pub async fn events_after_n(
+    pool: &PgPool,
+    id: GameId,
+    class: ViewClass,
+    after_n: i64,
+    limit: i64,
+) -> Result<Vec<Logged>, sqlx::Error> {
+    let shard = Shard::of_key(&subjects::game_key(id));
+    // `n` is at most `seq`, so that `seq > after_n` lets the key's index find the place.
+    let rows = sqlx::query_as!(
+        EventRow,
+        r#"select game_id, seq, event_id, kind, by, payload, n_white, n_black, n_public, white_ms,
+            black_ms, running, fogline_ms(recorded_at) as "at_ms!"
+        from game_events
+        where shard = $1 and game_id = $2 and seq > $4
+            and case $3::int when 0 then n_white when 1 then n_black else n_public end > $4
+        order by seq limit $5"#,
+        shard.number(),
+        id.0,
+        class.index() as i32,
+        after_n,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    let events: Result<Vec<Logged>, sqlx::Error> =
+        rows.into_iter().map(|row| Ok(Logged::try_from(row)?)).collect();
+    Ok(events?.into_iter().filter(|logged| logged.n(class).is_some()).collect())
+}
+
+/// The event that a command made, with the action it was made of.
+pub async fn by_command(
+    pool: &PgPool,
+    id: GameId,
+    actor: Uuid,
+    command: CommandId,
+) -> Result<Option<(Logged, String)>, sqlx::Error> {
+    let shard = Shard::of_key(&subjects::game_key(id));
+    let row = sqlx::query!(
+        r#"select game_id, seq, event_id, kind, by, payload, n_white, n_black, n_public, white_ms,
+            black_ms, running, fogline_ms(recorded_at) as "at_ms!", action
+        from game_events where shard = $1 and game_id = $2 and actor = $3 and command_id = $4"#,
+        shard.number(),
+        id.0,
+        actor,
+        command.0,
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let event = EventRow {
+        game_id: row.game_id,
+        seq: row.seq,
+        event_id: row.event_id,
+        kind: row.kind,
+        by: row.by,
+        payload: row.payload,
+        n_white: row.n_white,
+        n_black: row.n_black,
+        n_public: row.n_public,
+        white_ms: row.white_ms,
+        black_ms: row.black_ms,
+        running: row.running,
+        at_ms: row.at_ms,
+    };
+    Ok(Some((Logged::try_from(event)?, row.action)))
+}
+
+/// The names of players. Players are no hot table; this is not on the way of a move.
+pub async fn names(
+    pool: &PgPool,
+    ids: &[PlayerId],
+) -> Result<HashMap<PlayerId, String>, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!("select id, name from players where id = any($1)", &ids)
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.into_iter().map(|row| (PlayerId(row.id), row.name)).collect())
+}

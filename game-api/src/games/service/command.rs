@@ -1,0 +1,350 @@
+//! A command's way: judge on a copy, commit on a condition, and look again when the copy was old.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use serde_json::{Map, Value};
+use shared::ids::{CommandId, EventId, GameId, PlayerId};
+use shared::telemetry::{self, TraceContext};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::{Games, may_see, not_found};
+use crate::games::entity::{self, Action, Change, Game, Logged, Refused};
+use crate::games::feed::Committed;
+use crate::games::repo::{self, CommitRow, Outcome};
+use crate::problem::{Problem, Reason};
+use crate::rules::{Seat, ViewClass};
+
+/// How often a lost race is run again. Two seats race for a game, and a flag: more than a few
+/// losses in a row do not happen.
+const ATTEMPTS_MAX: u32 = 8;
+/// Everything together, so that the answer comes within the 10 s of the contract.
+const COMMAND_MAX: Duration = Duration::from_secs(9);
+/// Waiting for another instance to let go of a game's row, milliseconds: about one commit.
+const HELD_WAIT_MS: std::ops::RangeInclusive<u64> = 2..=12;
+/// An action up to this size stands in the log as it is, a longer one by its digest.
+const ACTION_BYTES_MAX: usize = 256;
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct CommandRequest {
+    /// The client's name for this command.
+    pub command_id: CommandId,
+    /// The `n` acted upon, if the client wants it checked.
+    pub at: Option<i64>,
+    /// The action object.
+    pub action: Map<String, Value>,
+}
+
+/// A command that made an event, now or when it was sent before.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The seat's view.
+    pub class: ViewClass,
+    /// The event.
+    pub logged: Arc<Logged>,
+    /// Whether it was made by an earlier sending.
+    pub duplicate: bool,
+}
+
+/// Who causes an event.
+#[derive(Clone, Copy)]
+struct Cause {
+    actor: Uuid,
+    command_id: CommandId,
+}
+
+impl Games {
+    /// Carries out a player's command.
+    ///
+    /// # Errors
+    /// The first reason that applies, in the order of DESIGN §9. `persistence_failure` if the
+    /// write failed or its outcome is unknown; `unavailable` if races were lost too often.
+    pub async fn command(
+        &self,
+        player: PlayerId,
+        id: GameId,
+        request: CommandRequest,
+        trace: &TraceContext,
+    ) -> Result<Accepted, Problem> {
+        let traced = telemetry::start(trace, || {
+            tracing::info_span!(target: "otel", "game.command", game.id = %id, otel.kind = "internal")
+        });
+        let work = self.attempts(player, id, &request, &traced.context);
+        let result = timeout(COMMAND_MAX, work)
+            .await
+            .unwrap_or_else(|_| Err(self.not_written("no answer from the database in time")));
+        self.0.metrics.command(action_label(&request.action), result.as_ref().map(|accepted| accepted.duplicate).map_err(|problem| problem.reason));
+        result
+    }
+
+    async fn attempts(
+        &self,
+        player: PlayerId,
+        id: GameId,
+        request: &CommandRequest,
+        trace: &TraceContext,
+    ) -> Result<Accepted, Problem> {
+        let mut copy = self.0.cache.get(&id);
+        for _ in 0..ATTEMPTS_MAX {
+            let (game, fresh) = match copy.take() {
+                Some(game) => (game, false),
+                None => (self.reload(id).await?, true),
+            };
+            let seat = match self.seat_for(&game, player) {
+                Ok(seat) => seat,
+                Err(problem) if fresh => return Err(problem),
+                Err(_) => continue,
+            };
+            let action = Action::parse(game.ruleset, &request.action).map_err(refused)?;
+            let change = match entity::decide(&game, seat, &action, request.at) {
+                Ok(change) => Arc::new(change),
+                // An old copy refuses nothing.
+                Err(_) if !fresh => continue,
+                Err(why) => {
+                    return match self.made_before(&game, player, seat, request).await? {
+                        Some(accepted) => Ok(accepted),
+                        None => Err(refused(why)),
+                    };
+                }
+            };
+            let cause = Cause { actor: player.0, command_id: request.command_id };
+            let text = canonical(&request.action);
+            let (event_id, outcome) =
+                self.write(&game, &change, cause, text, trace).await?;
+            match outcome {
+                Wrote::Event(logged) => {
+                    return Ok(Accepted { class: seat.into(), logged, duplicate: false });
+                }
+                Wrote::Not(Outcome::Used) => {
+                    let Some(mut accepted) =
+                        self.made_before(&game, player, seat, request).await?
+                    else {
+                        continue;
+                    };
+                    // The same statement sent twice over a broken connection is no repetition.
+                    accepted.duplicate = accepted.logged.event_id != event_id;
+                    return Ok(accepted);
+                }
+                Wrote::Not(Outcome::FlagNotFallen) => return Err(refused(Refused::Illegal)),
+                Wrote::Not(Outcome::FlagFallen) => self.flag(id).await,
+                Wrote::Not(Outcome::Held) => {
+                    let wait_ms = rand::rng().random_range(HELD_WAIT_MS);
+                    sleep(Duration::from_millis(wait_ms)).await;
+                }
+                Wrote::Not(_) => {}
+            }
+        }
+        Err(Problem::new(Reason::Unavailable, "this game is busy; nothing was changed, try again"))
+    }
+
+    /// Ends a game whose flag has fallen, if it has.
+    pub async fn flag(&self, id: GameId) {
+        for _ in 0..ATTEMPTS_MAX {
+            let Ok(Some(game)) = self.load(id).await else { return };
+            let Some(change) = entity::flag(&game) else { return };
+            let cause = Cause { actor: id.0, command_id: CommandId::generate() };
+            let trace = TraceContext::unrecorded();
+            let traced = telemetry::start_request(None, false, || {
+                tracing::info_span!(target: "otel", "game.flag", game.id = %id, otel.kind = "internal")
+            });
+            let trace = if traced.context.is_sampled() { traced.context } else { trace };
+            let written =
+                self.write(&game, &Arc::new(change), cause, String::new(), &trace).await;
+            match written {
+                Ok((_, Wrote::Not(Outcome::Held | Outcome::Moved))) => {}
+                Ok((_, Wrote::Not(Outcome::FlagNotFallen))) => {
+                    // The timer was a hair early, or the move came in time.
+                    self.set_timer(&game);
+                    return;
+                }
+                // A failed write is counted; the sweeper comes again.
+                _ => return,
+            }
+            let wait_ms = rand::rng().random_range(HELD_WAIT_MS);
+            sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    /// Takes the free seat of a game.
+    ///
+    /// # Errors
+    /// `conflict` if there is none or the player has one, `game_over`, `persistence_failure`.
+    pub async fn join(
+        &self,
+        player: PlayerId,
+        id: GameId,
+        code: Option<&str>,
+        trace: &TraceContext,
+    ) -> Result<Arc<Game>, Problem> {
+        let work = async {
+            for _ in 0..ATTEMPTS_MAX {
+                let game = self.reload(id).await?;
+                if !may_see(&game, Some(player), code) {
+                    return Err(not_found());
+                }
+                let change = Arc::new(entity::join(&game, player).map_err(refused)?);
+                let cause = Cause { actor: player.0, command_id: CommandId::generate() };
+                let (_, wrote) = self.write(&game, &change, cause, String::new(), trace).await?;
+                if matches!(wrote, Wrote::Event(_)) {
+                    return self.0.cache.get(&id).ok_or_else(not_found);
+                }
+            }
+            Err(Problem::new(Reason::Unavailable, "this game is busy, try again"))
+        };
+        timeout(COMMAND_MAX, work)
+            .await
+            .unwrap_or_else(|_| Err(self.not_written("no answer from the database in time")))
+    }
+
+    /// Commits a change and tells everyone here who should know.
+    async fn write(
+        &self,
+        game: &Arc<Game>,
+        change: &Arc<Change>,
+        cause: Cause,
+        action: String,
+        trace: &TraceContext,
+    ) -> Result<(EventId, Wrote), Problem> {
+        let event_id = EventId::generate();
+        let append = telemetry::start(trace, || {
+            tracing::info_span!(target: "otel", "outbox.append", otel.kind = "producer",
+                messaging.system = "nats", messaging.message.id = %event_id)
+        });
+        let row = CommitRow {
+            game: game.clone(),
+            change: change.clone(),
+            event_id,
+            command_id: cause.command_id,
+            actor: cause.actor,
+            action,
+            carrier: append.context.carrier(),
+        };
+        let outcome = match self.0.committer.commit(row).await {
+            Err(full) => return Err(Problem::new(Reason::Unavailable, full.to_string())),
+            Ok(Err(failed)) => return Err(self.not_written(&failed.to_string())),
+            Ok(Ok(outcome)) => outcome,
+        };
+        let Outcome::Committed(times) = outcome else {
+            self.0.cache.invalidate(&game.id);
+            return Ok((event_id, Wrote::Not(outcome)));
+        };
+        let after = game.after(change, &times);
+        let logged = Arc::new(Logged {
+            game: game.id,
+            event_id,
+            kind: change.kind,
+            by: change.by,
+            record: change.record.clone(),
+            audience: change.audience,
+            moment: after.moment(),
+        });
+        let after = self.remember(after);
+        self.set_timer(&after);
+        self.0.feed.publish(Committed { logged: logged.clone(), trace: append.context });
+        self.0.wake.ring();
+        Ok((event_id, Wrote::Event(logged)))
+    }
+
+    fn set_timer(&self, game: &Game) {
+        let due_in = game.flag_in_ms.map(|ms| {
+            Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+        });
+        self.0.timers.set(game.id, due_in);
+    }
+
+    async fn reload(&self, id: GameId) -> Result<Arc<Game>, Problem> {
+        match repo::load(&self.0.pool, id).await {
+            Ok(Some(game)) => Ok(self.remember(game)),
+            Ok(None) => Err(not_found()),
+            Err(error) => {
+                tracing::warn!(%error, game = %id, "a game could not be read for a command");
+                Err(self.not_written("the database is away"))
+            }
+        }
+    }
+
+    fn seat_for(&self, game: &Game, player: PlayerId) -> Result<Seat, Problem> {
+        if let Some(seat) = game.seat_of(player) {
+            return Ok(seat);
+        }
+        if may_see(game, Some(player), None) {
+            Err(Problem::new(Reason::Forbidden, "you have no seat in this game"))
+        } else {
+            Err(not_found())
+        }
+    }
+
+    /// The answer to a command that made its event before.
+    async fn made_before(
+        &self,
+        game: &Game,
+        player: PlayerId,
+        seat: Seat,
+        request: &CommandRequest,
+    ) -> Result<Option<Accepted>, Problem> {
+        let found = repo::by_command(&self.0.pool, game.id, player.0, request.command_id)
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, game = %game.id, "a command could not be looked up");
+                self.not_written("the database is away")
+            })?;
+        let Some((logged, action)) = found else { return Ok(None) };
+        if action != canonical(&request.action) {
+            return Err(Problem::new(
+                Reason::Conflict,
+                "this command_id was used for another action",
+            ));
+        }
+        Ok(Some(Accepted { class: seat.into(), logged: Arc::new(logged), duplicate: true }))
+    }
+
+    fn not_written(&self, why: &str) -> Problem {
+        self.0.metrics.persistence_failures_total.inc();
+        self.0.health.write_failed();
+        Problem::new(
+            Reason::PersistenceFailure,
+            format!("{why}; send the command again with the same command_id to learn what became of it"),
+        )
+    }
+}
+
+/// What a write came to.
+enum Wrote {
+    Event(Arc<Logged>),
+    Not(Outcome),
+}
+
+fn refused(why: Refused) -> Problem {
+    let reason = match why {
+        Refused::Malformed(_) | Refused::AheadOfLatest => Reason::Invalid,
+        Refused::GameOver => Reason::GameOver,
+        Refused::NotStarted | Refused::SeatTaken => Reason::Conflict,
+        Refused::Stale => Reason::Stale,
+        Refused::NotYourTurn => Reason::NotYourTurn,
+        Refused::Illegal => Reason::IllegalAction,
+    };
+    Problem::new(reason, why.to_string())
+}
+
+/// One text for one action, whatever the order of its members: `serde_json` maps are sorted.
+fn canonical(action: &Map<String, Value>) -> String {
+    use sha2::{Digest, Sha256};
+    let text = Value::Object(action.clone()).to_string();
+    if text.len() <= ACTION_BYTES_MAX {
+        return text;
+    }
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// A closed set of words for metrics, whatever a client sends.
+fn action_label(action: &Map<String, Value>) -> &'static str {
+    const KNOWN: [&str; 8] = [
+        "move", "append", "resign", "offer_draw", "accept_draw", "decline_draw", "abort", "flag",
+    ];
+    let sent = action.get("type").and_then(Value::as_str);
+    KNOWN.into_iter().find(|known| Some(*known) == sent).unwrap_or("other")
+}

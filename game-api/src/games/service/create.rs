@@ -1,0 +1,170 @@
+//! Making a game.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::Deserialize;
+use shared::ids::{GameId, PlayerId};
+use shared::telemetry::TraceContext;
+use tokio::time::timeout;
+
+use super::{Games, not_found};
+use crate::games::entity::{ClockSettings, EventData, GameStatus, Visibility};
+use crate::games::repo::{self, NewGame};
+use crate::problem::{Problem, Reason};
+use crate::rules::{self, Seat};
+
+/// The longest initial time: a day. Longer games are correspondence games, played without a clock.
+const INITIAL_MS_MAX: i64 = 24 * 3600 * 1000;
+/// The longest increment: ten minutes.
+const INCREMENT_MS_MAX: i64 = 600 * 1000;
+/// A code is this many characters of [`CODE_ALPHABET`]: 10^12 codes, so that none is guessed.
+const CODE_CHARS: usize = 8;
+/// Without letters and digits that look alike.
+const CODE_ALPHABET: &[u8] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+/// How often a code that is taken is drawn again.
+const CODE_DRAWS_MAX: u32 = 5;
+/// The whole write, so that the answer comes within the 10 s of the contract.
+const CREATE_MAX: Duration = Duration::from_secs(8);
+
+/// The body of `POST /v1/games`. Every member has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateGame {
+    /// `fog-chess` or `turn-log`.
+    pub ruleset: String,
+    /// The time control; null plays without clocks.
+    pub clock: Option<ClockSettings>,
+    /// The seat that the creator takes.
+    pub seat: WantedSeat,
+    /// Whether the lobby lists it.
+    pub visibility: Visibility,
+    /// Whether it counts for ratings.
+    pub rated: bool,
+}
+
+/// A seat, or whichever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedSeat {
+    /// The seat that moves first.
+    White,
+    /// The other seat.
+    Black,
+    /// One of them, drawn.
+    Random,
+}
+
+impl Default for CreateGame {
+    fn default() -> Self {
+        Self {
+            ruleset: "fog-chess".to_owned(),
+            clock: None,
+            seat: WantedSeat::Random,
+            visibility: Visibility::Public,
+            rated: false,
+        }
+    }
+}
+
+impl Games {
+    /// Makes a game with its creator on one seat and gives its id.
+    ///
+    /// # Errors
+    /// `invalid`, `persistence_failure`.
+    pub async fn create(
+        &self,
+        creator: PlayerId,
+        wanted: &CreateGame,
+        trace: &TraceContext,
+    ) -> Result<Arc<super::Game>, Problem> {
+        let ruleset = rules::by_name(&wanted.ruleset).ok_or_else(|| {
+            Problem::new(Reason::Invalid, "ruleset: there is no ruleset of that name")
+        })?;
+        check_clock(wanted.clock)?;
+        let seat = match wanted.seat {
+            WantedSeat::White => Seat::White,
+            WantedSeat::Black => Seat::Black,
+            WantedSeat::Random if rand::rng().random_bool(0.5) => Seat::White,
+            WantedSeat::Random => Seat::Black,
+        };
+        let opening = ruleset.opening();
+        let data = EventData {
+            ruleset: ruleset.name().to_owned(),
+            scene: opening.scene.clone(),
+            record: None,
+            status: GameStatus::Open,
+            draw_offer: None,
+            result: None,
+            audience: [true; 3],
+        };
+        let carrier = trace.carrier();
+        let id = GameId::generate();
+        let write = async {
+            for _ in 0..CODE_DRAWS_MAX {
+                let code = draw_code();
+                let new = NewGame {
+                    id,
+                    code: &code,
+                    ruleset,
+                    opening: &opening,
+                    visibility: wanted.visibility,
+                    rated: wanted.rated,
+                    clock: wanted.clock,
+                    creator,
+                    seat,
+                    data: &data,
+                    carrier: &carrier,
+                };
+                match self.insert(&new).await {
+                    Err(error) if repo::code_taken(&error) => {}
+                    result => return result,
+                }
+            }
+            Err(sqlx::Error::PoolTimedOut)
+        };
+        match timeout(CREATE_MAX, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a game could not be made");
+                return Err(self.not_written_game());
+            }
+            Err(_) => return Err(self.not_written_game()),
+        }
+        self.0.wake.ring();
+        self.load(id).await?.ok_or_else(not_found)
+    }
+
+    async fn insert(&self, new: &NewGame<'_>) -> Result<(), sqlx::Error> {
+        let mut tx = self.0.pool.begin().await?;
+        repo::create_in_tx(&mut tx, new).await?;
+        tx.commit().await
+    }
+
+    fn not_written_game(&self) -> Problem {
+        self.0.metrics.persistence_failures_total.inc();
+        self.0.health.write_failed();
+        Problem::new(Reason::PersistenceFailure, "the game was not made, or it is not known to be")
+    }
+}
+
+fn check_clock(clock: Option<ClockSettings>) -> Result<(), Problem> {
+    let Some(clock) = clock else { return Ok(()) };
+    if !(1..=INITIAL_MS_MAX).contains(&clock.initial_ms) {
+        let detail = format!("clock.initial_ms: a whole number from 1 to {INITIAL_MS_MAX}");
+        return Err(Problem::new(Reason::Invalid, detail));
+    }
+    if !(0..=INCREMENT_MS_MAX).contains(&clock.increment_ms) {
+        let detail = format!("clock.increment_ms: a whole number from 0 to {INCREMENT_MS_MAX}");
+        return Err(Problem::new(Reason::Invalid, detail));
+    }
+    Ok(())
+}
+
+fn draw_code() -> String {
+    let mut rng = rand::rng();
+    (0..CODE_CHARS)
+        .map(|_| char::from(CODE_ALPHABET[rng.random_range(0..CODE_ALPHABET.len())]))
+        .collect()
+}

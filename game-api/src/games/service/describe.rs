@@ -1,0 +1,73 @@
+//! The protocol's `game` object.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use shared::ids::PlayerId;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Games;
+use crate::games::entity::Game;
+use crate::games::repo;
+use crate::problem::{Problem, Reason};
+
+impl Games {
+    /// The `game` object of one game, with its `code` for the seats alone.
+    ///
+    /// # Errors
+    /// `unavailable` if the names cannot be read.
+    pub async fn describe(&self, game: &Game, viewer: Option<PlayerId>) -> Result<Value, Problem> {
+        let mut described = self.describe_all(std::slice::from_ref(game), viewer).await?;
+        Ok(described.pop().unwrap_or_default())
+    }
+
+    /// The `game` objects of many games, with one query for all names.
+    ///
+    /// # Errors
+    /// `unavailable` if the names cannot be read.
+    pub async fn describe_all(
+        &self,
+        games: &[Game],
+        viewer: Option<PlayerId>,
+    ) -> Result<Vec<Value>, Problem> {
+        let mut seated: Vec<PlayerId> =
+            games.iter().flat_map(|game| [game.white, game.black]).flatten().collect();
+        seated.sort_unstable();
+        seated.dedup();
+        let names = repo::names(&self.0.pool, &seated).await.map_err(|error| {
+            tracing::warn!(%error, "players' names could not be read");
+            Problem::from(Reason::Unavailable)
+        })?;
+        Ok(games.iter().map(|game| object(game, &names, viewer)).collect())
+    }
+}
+
+fn object(game: &Game, names: &HashMap<PlayerId, String>, viewer: Option<PlayerId>) -> Value {
+    let player = |id: Option<PlayerId>| {
+        id.map(|id| json!({"id": id, "name": names.get(&id).map_or("", String::as_str)}))
+    };
+    let mut object = Map::new();
+    object.insert("id".to_owned(), json!(game.id));
+    object.insert("ruleset".to_owned(), json!(game.ruleset.name()));
+    object.insert("status".to_owned(), json!(game.status));
+    object.insert("visibility".to_owned(), json!(game.visibility));
+    object.insert("rated".to_owned(), json!(game.rated));
+    object.insert("clock".to_owned(), json!(game.clock.map(|clock| clock.settings)));
+    object.insert("white".to_owned(), json!(player(game.white)));
+    object.insert("black".to_owned(), json!(player(game.black)));
+    object.insert("created_at".to_owned(), json!(rfc3339(game.created_at_us)));
+    object.insert("result".to_owned(), json!(game.result));
+    if viewer.is_some_and(|player| game.seat_of(player).is_some()) {
+        object.insert("code".to_owned(), json!(game.code));
+    }
+    Value::Object(object)
+}
+
+/// RFC 3339 in UTC, to the millisecond or finer.
+fn rfc3339(us: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}

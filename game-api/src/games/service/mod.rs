@@ -1,0 +1,132 @@
+//! What can be done with games: find, make, join, command. The order of answers is DESIGN §9's.
+
+mod command;
+mod create;
+mod describe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use shared::ids::{GameId, PlayerId};
+use shared::lifecycle::Lifecycle;
+use sqlx::PgPool;
+
+pub use command::{Accepted, CommandRequest};
+pub use create::CreateGame;
+
+use super::committer::Committer;
+use super::entity::{Game, Visibility};
+use super::feed::Feed;
+use super::flags::{self, FlagTimers};
+use super::repo;
+use super::wake::Wake;
+use crate::http::Health;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, Reason};
+
+/// Copies of games kept. A copy is a few kilobytes; one that is missing costs one query.
+const CACHED_GAMES_MAX: u64 = 20_000;
+/// A copy that nobody used for so long is dropped.
+const CACHED_IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// The games of this deployment. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Games(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    committer: Committer,
+    /// Hints: a copy may be behind, and then its commit is refused.
+    cache: Cache<GameId, Arc<Game>>,
+    feed: Feed,
+    wake: Wake,
+    timers: FlagTimers,
+    health: Health,
+    metrics: Arc<Metrics>,
+}
+
+impl Games {
+    /// Starts the committer, the flag timers, the sweeper and the hints.
+    #[must_use]
+    pub fn start(
+        pool: PgPool,
+        nats: async_nats::Client,
+        health: Health,
+        metrics: Arc<Metrics>,
+        life: &Lifecycle,
+    ) -> Self {
+        let (timers, queue) = FlagTimers::new();
+        let games = Self(Arc::new(Inner {
+            committer: Committer::start(pool.clone(), metrics.clone(), life),
+            cache: Cache::builder()
+                .max_capacity(CACHED_GAMES_MAX)
+                .time_to_idle(CACHED_IDLE_MAX)
+                .build(),
+            feed: Feed::default(),
+            wake: Wake::start(nats, life),
+            timers,
+            health,
+            metrics,
+            pool,
+        }));
+        flags::start(&games, queue, life);
+        games
+    }
+
+    /// Where rooms of this instance hear of its own commits.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The current game from the database.
+    ///
+    /// # Errors
+    /// `unavailable` if the database is away.
+    pub async fn load(&self, id: GameId) -> Result<Option<Arc<Game>>, Problem> {
+        let game = repo::load(&self.0.pool, id).await.map_err(|error| {
+            tracing::warn!(%error, game = %id, "a game could not be read");
+            Problem::from(Reason::Unavailable)
+        })?;
+        Ok(game.map(|game| self.remember(game)))
+    }
+
+    /// The game as `viewer` may know of it: a private game is there for its seats and for whoever
+    /// presents its code.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn visible(
+        &self,
+        id: GameId,
+        viewer: Option<PlayerId>,
+        code: Option<&str>,
+    ) -> Result<Arc<Game>, Problem> {
+        let game = self.load(id).await?.ok_or_else(not_found)?;
+        if may_see(&game, viewer, code) { Ok(game) } else { Err(not_found()) }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.0.pool
+    }
+
+    fn remember(&self, game: Game) -> Arc<Game> {
+        let game = Arc::new(game);
+        self.0.cache.insert(game.id, game.clone());
+        game
+    }
+}
+
+/// Whether a viewer may know of a game.
+#[must_use]
+pub fn may_see(game: &Game, viewer: Option<PlayerId>, code: Option<&str>) -> bool {
+    game.visibility == Visibility::Public
+        || viewer.is_some_and(|player| game.seat_of(player).is_some())
+        || code.is_some_and(|code| code == game.code)
+}
+
+fn not_found() -> Problem {
+    Problem::new(Reason::NotFound, "there is no such game")
+}
