@@ -51,7 +51,13 @@ impl Committer {
     #[must_use]
     pub fn start(pool: PgPool, metrics: Arc<Metrics>, life: &Lifecycle) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_CHANGES_MAX);
-        let worker = Worker { pool, metrics, queue: receiver, waiting: VecDeque::new(), connection: None };
+        let worker = Worker {
+            pool,
+            metrics,
+            queue: receiver,
+            waiting: VecDeque::new(),
+            connection: None,
+        };
         life.spawn_task("committer", worker.run(life.stopping()));
         Self { queue: sender }
     }
@@ -62,7 +68,9 @@ impl Committer {
     /// [`QueueFull`] outside, [`NotWritten`] inside.
     pub async fn commit(&self, row: CommitRow) -> Result<Result<Outcome, NotWritten>, QueueFull> {
         let (answer, outcome) = oneshot::channel();
-        self.queue.try_send(Waiting { row, answer }).map_err(|_| QueueFull)?;
+        self.queue
+            .try_send(Waiting { row, answer })
+            .map_err(|_| QueueFull)?;
         Ok(outcome.await.unwrap_or(Err(NotWritten)))
     }
 }
@@ -103,16 +111,22 @@ impl Worker {
     }
 
     async fn commit(&mut self, batch: Vec<Waiting>) {
-        let (rows, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
-        self.metrics.game_commit_batch_size.observe(rows.len() as f64);
+        let (rows, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.row, waiting.answer))
+            .unzip();
+        self.metrics
+            .game_commit_batch_size
+            .observe(rows.len() as f64);
         let started = Instant::now();
         let results = match self.statement(&rows).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(Failure::OfTheBatch) if rows.len() > 1 => self.one_by_one(&rows).await,
+            Err(Failure::Batch) if rows.len() > 1 => self.one_by_one(&rows).await,
             Err(_) => vec![Err(NotWritten); rows.len()],
         };
-        self.metrics.game_commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .game_commit_seconds
+            .observe(started.elapsed().as_secs_f64());
         for (answer, result) in answers.into_iter().zip(results) {
             // Whoever has stopped waiting learns the truth by sending the command again.
             let _ = answer.send(result);
@@ -138,13 +152,16 @@ impl Worker {
     async fn statement(&mut self, rows: &[CommitRow]) -> Result<Vec<Outcome>, Failure> {
         let attempts = async {
             match self.attempt(rows).await {
-                Err(Failure::OfTheConnection) => self.attempt(rows).await,
+                Err(Failure::Connection) => self.attempt(rows).await,
                 result => result,
             }
         };
         timeout(STATEMENT_MAX, attempts).await.unwrap_or_else(|_| {
-            tracing::warn!(changes = rows.len(), "Postgres did not answer a commit in time");
-            Err(Failure::OfTheDatabase)
+            tracing::warn!(
+                changes = rows.len(),
+                "Postgres did not answer a commit in time"
+            );
+            Err(Failure::Database)
         })
     }
 
@@ -153,7 +170,9 @@ impl Worker {
             Some(connection) => connection,
             None => self.connect().await.map_err(|error| failure(&error))?,
         };
-        let outcomes = commit_batch(&mut connection, rows).await.map_err(|error| failure(&error))?;
+        let outcomes = commit_batch(&mut connection, rows)
+            .await
+            .map_err(|error| failure(&error))?;
         // Only a connection that answered is used again.
         self.connection = Some(connection);
         Ok(outcomes)
@@ -172,22 +191,22 @@ impl Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     /// Postgres refused the statement: one change may be to blame.
-    OfTheBatch,
+    Batch,
     /// The connection broke: another may work.
-    OfTheConnection,
+    Connection,
     /// Postgres is away.
-    OfTheDatabase,
+    Database,
 }
 
 fn failure(error: &sqlx::Error) -> Failure {
     let failure = match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Failure::OfTheConnection,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Failure::Connection,
         // Class 57: the server is shutting down or cancelled the statement.
         sqlx::Error::Database(db) if db.code().is_some_and(|code| code.starts_with("57")) => {
-            Failure::OfTheConnection
+            Failure::Connection
         }
-        sqlx::Error::Database(_) | sqlx::Error::Encode(_) => Failure::OfTheBatch,
-        _ => Failure::OfTheDatabase,
+        sqlx::Error::Database(_) | sqlx::Error::Encode(_) => Failure::Batch,
+        _ => Failure::Database,
     };
     tracing::warn!(%error, ?failure, "a commit failed");
     failure

@@ -1,9 +1,9 @@
 //! Games: what they are, how a command becomes an event, and where both are kept.
 
-mod committer;
+pub mod committer;
 pub mod entity;
 pub mod feed;
-mod flags;
+pub mod flags;
 pub mod repo;
 pub mod service;
-mod wake;
+pub mod wake;

@@ -36,7 +36,9 @@ impl Action {
     /// [`Refused::Malformed`] with a sentence.
     pub fn parse(ruleset: &dyn Ruleset, action: &Map<String, Value>) -> Result<Self, Refused> {
         let Some(kind) = action.get("type").and_then(Value::as_str) else {
-            return Err(Refused::Malformed("action.type must be a string".to_owned()));
+            return Err(Refused::Malformed(
+                "action.type must be a string".to_owned(),
+            ));
         };
         let parsed = match kind {
             "resign" => Self::Resign,
@@ -51,7 +53,9 @@ impl Action {
             }
         };
         if action.len() > 1 {
-            return Err(Refused::Malformed(format!("action {kind} has no other members")));
+            return Err(Refused::Malformed(format!(
+                "action {kind} has no other members"
+            )));
         }
         Ok(parsed)
     }
@@ -199,7 +203,10 @@ impl Change {
 
     fn ended(mut self, status: GameStatus, winner: Option<Seat>, reason: &str) -> Self {
         self.status = status;
-        self.result = Some(GameResult { winner, reason: reason.to_owned() });
+        self.result = Some(GameResult {
+            winner,
+            reason: reason.to_owned(),
+        });
         self.running = None;
         self.draw_offer = None;
         self
@@ -230,11 +237,9 @@ pub fn decide(
     }
     match action {
         Action::Play(action) => play(game, seat, action),
-        Action::Resign => Ok(ended(game, Some(seat)).ended(
-            GameStatus::Finished,
-            Some(seat.other()),
-            "resigned",
-        )),
+        Action::Resign => {
+            Ok(ended(game, Some(seat)).ended(GameStatus::Finished, Some(seat.other()), "resigned"))
+        }
         Action::OfferDraw if game.draw_offer.is_none() => {
             let mut change = Change::unchanged(game, EventKind::DrawOffered, Some(seat));
             change.draw_offer = Some(seat);
@@ -263,8 +268,7 @@ pub fn decide(
 #[must_use]
 pub fn flag(game: &Game) -> Option<Change> {
     let loser = game.clock?.reading.running?;
-    let mut change =
-        ended(game, None).ended(GameStatus::Finished, Some(loser.other()), "flag");
+    let mut change = ended(game, None).ended(GameStatus::Finished, Some(loser.other()), "flag");
     change.needs_fallen_flag = true;
     Some(change)
 }
@@ -280,7 +284,11 @@ pub fn join(game: &Game, player: PlayerId) -> Result<Change, Refused> {
     if game.status != GameStatus::Open || game.seat_of(player).is_some() {
         return Err(Refused::SeatTaken);
     }
-    let seat = if game.white.is_none() { Seat::White } else { Seat::Black };
+    let seat = if game.white.is_none() {
+        Seat::White
+    } else {
+        Seat::Black
+    };
     let mut change = Change::unchanged(game, EventKind::Joined, Some(seat));
     match seat {
         Seat::White => change.white = Some(player),

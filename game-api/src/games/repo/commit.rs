@@ -239,7 +239,9 @@ impl Columns {
     fn of(rows: &[CommitRow]) -> Result<Self, sqlx::Error> {
         let mut columns = Self::default();
         for row in rows {
-            columns.push(row).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            columns
+                .push(row)
+                .map_err(|error| sqlx::Error::Encode(error.into()))?;
         }
         Ok(columns)
     }
@@ -255,14 +257,21 @@ impl Columns {
         self.kind.push(change.kind.as_str().to_owned());
         self.by.push(seat_text(change.by));
         self.action.push(row.action.clone());
-        self.payload.push(serde_json::to_string(&change.data(game.ruleset))?);
+        self.payload
+            .push(serde_json::to_string(&change.data(game.ruleset))?);
         self.state.push(change.state.to_string());
         self.scene.push(change.scene.to_string());
         self.turn.push(change.turn.as_str().to_owned());
         self.moves_made.push(change.moves_made);
         self.status.push(status_text(change.status));
         self.draw_offer.push(seat_text(change.draw_offer));
-        self.result.push(change.result.as_ref().map(serde_json::to_string).transpose()?);
+        self.result.push(
+            change
+                .result
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()?,
+        );
         self.running.push(seat_text(change.running));
         self.increment.push(seat_text(change.increment));
         self.n_white.push(change.numbers.0[0]);

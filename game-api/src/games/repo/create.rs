@@ -89,7 +89,8 @@ pub async fn create_in_tx(
     )
     .execute(&mut *connection)
     .await?;
-    let data = serde_json::to_string(new.data).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let data =
+        serde_json::to_string(new.data).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query!(
         "with event as (
             insert into game_events (shard, game_id, seq, event_id, command_id, kind, actor, by,

@@ -57,7 +57,9 @@ pub async fn lobby(
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(|row| Ok(Game::try_from(row)?)).collect()
+    rows.into_iter()
+        .map(|row| Ok(Game::try_from(row)?))
+        .collect()
 }
 
 /// Games whose flag is due by the database's clock, at most `limit` a shard. Games that another
@@ -81,12 +83,11 @@ pub async fn due_flags(pool: &PgPool, limit: i64) -> Result<Vec<GameId>, sqlx::E
 }
 
 /// The last sequence number of each of these games, in one query.
-pub async fn latest_seqs(
-    pool: &PgPool,
-    ids: &[GameId],
-) -> Result<Vec<(GameId, Seq)>, sqlx::Error> {
-    let shards: Vec<i16> =
-        ids.iter().map(|id| Shard::of_key(&subjects::game_key(*id)).number()).collect();
+pub async fn latest_seqs(pool: &PgPool, ids: &[GameId]) -> Result<Vec<(GameId, Seq)>, sqlx::Error> {
+    let shards: Vec<i16> = ids
+        .iter()
+        .map(|id| Shard::of_key(&subjects::game_key(*id)).number())
+        .collect();
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"select g.id, g.seq
@@ -97,5 +98,8 @@ pub async fn latest_seqs(
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| (GameId(row.id), Seq(row.seq))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (GameId(row.id), Seq(row.seq)))
+        .collect())
 }

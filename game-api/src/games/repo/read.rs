@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::rows::{EventRow, GameRow};
 use crate::games::entity::{Game, Logged, Seq};
-use crate::rules::ViewClass;
+use crate::rules::{Seat, ViewClass};
 
 /// A game's current row.
 pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, sqlx::Error> {
@@ -60,7 +60,9 @@ pub async fn events_after(
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(|row| Ok(Logged::try_from(row)?)).collect()
+    rows.into_iter()
+        .map(|row| Ok(Logged::try_from(row)?))
+        .collect()
 }
 
 /// Events that `class` got under an `n` greater than `after_n`, in order, at most `limit`.
@@ -79,19 +81,28 @@ pub async fn events_after_n(
             black_ms, running, fogline_ms(recorded_at) as "at_ms!"
         from game_events
         where shard = $1 and game_id = $2 and seq > $4
-            and case $3::int when 0 then n_white when 1 then n_black else n_public end > $4
+            and case $3::text when 'white' then n_white when 'black' then n_black else n_public end > $4
         order by seq limit $5"#,
         shard.number(),
         id.0,
-        class.index() as i32,
+        class_column(class),
         after_n,
         limit,
     )
     .fetch_all(pool)
     .await?;
-    let events: Result<Vec<Logged>, sqlx::Error> =
-        rows.into_iter().map(|row| Ok(Logged::try_from(row)?)).collect();
-    Ok(events?.into_iter().filter(|logged| logged.n(class).is_some()).collect())
+    let events: Result<Vec<Logged>, sqlx::Error> = rows
+        .into_iter()
+        .map(|row| Ok(Logged::try_from(row)?))
+        .collect();
+    Ok(events?
+        .into_iter()
+        .filter(|logged| logged.n(class).is_some())
+        .collect())
+}
+
+fn class_column(class: ViewClass) -> &'static str {
+    class.seat().map_or("public", Seat::as_str)
 }
 
 /// The event that a command made, with the action it was made of.
@@ -141,5 +152,8 @@ pub async fn names(
     let rows = sqlx::query!("select id, name from players where id = any($1)", &ids)
         .fetch_all(pool)
         .await?;
-    Ok(rows.into_iter().map(|row| (PlayerId(row.id), row.name)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (PlayerId(row.id), row.name))
+        .collect())
 }

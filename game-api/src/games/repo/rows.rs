@@ -61,10 +61,16 @@ impl TryFrom<GameRow> for Game {
     type Error = CorruptRow;
 
     fn try_from(row: GameRow) -> Result<Self, CorruptRow> {
-        let corrupt = |column| CorruptRow { column, game: row.id };
+        let corrupt = |column| CorruptRow {
+            column,
+            game: row.id,
+        };
         let clock = match (row.initial_ms, row.increment_ms, row.white_ms, row.black_ms) {
             (Some(initial_ms), Some(increment_ms), Some(white_ms), Some(black_ms)) => Some(Clock {
-                settings: ClockSettings { initial_ms, increment_ms },
+                settings: ClockSettings {
+                    initial_ms,
+                    increment_ms,
+                },
                 reading: ClockReading {
                     white_ms,
                     black_ms,
@@ -125,7 +131,10 @@ impl TryFrom<EventRow> for Logged {
     type Error = CorruptRow;
 
     fn try_from(row: EventRow) -> Result<Self, CorruptRow> {
-        let corrupt = |column| CorruptRow { column, game: row.game_id };
+        let corrupt = |column| CorruptRow {
+            column,
+            game: row.game_id,
+        };
         let data: EventData =
             serde_json::from_value(row.payload).map_err(|_| corrupt("payload"))?;
         let clock = match (row.white_ms, row.black_ms) {

@@ -69,14 +69,25 @@ impl Games {
         request: CommandRequest,
         trace: &TraceContext,
     ) -> Result<Accepted, Problem> {
-        let traced = telemetry::start(trace, || {
-            tracing::info_span!(target: "otel", "game.command", game.id = %id, otel.kind = "internal")
-        });
+        let traced = telemetry::start(
+            trace,
+            || tracing::info_span!(target: "otel", "game.command", game.id = %id, otel.kind = "internal"),
+        );
         let work = self.attempts(player, id, &request, &traced.context);
         let result = timeout(COMMAND_MAX, work)
             .await
             .unwrap_or_else(|_| Err(self.not_written("no answer from the database in time")));
-        self.0.metrics.command(action_label(&request.action), result.as_ref().map(|accepted| accepted.duplicate).map_err(|problem| problem.reason));
+        let outcome = match &result {
+            Ok(accepted) if accepted.duplicate => "duplicate",
+            Ok(_) => "accepted",
+            Err(problem) => problem.reason.as_str(),
+        };
+        let labels = [action_label(&request.action), outcome];
+        self.0
+            .metrics
+            .game_commands_total
+            .with_label_values(&labels)
+            .inc();
         result
     }
 
@@ -93,7 +104,7 @@ impl Games {
                 Some(game) => (game, false),
                 None => (self.reload(id).await?, true),
             };
-            let seat = match self.seat_for(&game, player) {
+            let seat = match seat_for(&game, player) {
                 Ok(seat) => seat,
                 Err(problem) if fresh => return Err(problem),
                 Err(_) => continue,
@@ -110,17 +121,22 @@ impl Games {
                     };
                 }
             };
-            let cause = Cause { actor: player.0, command_id: request.command_id };
+            let cause = Cause {
+                actor: player.0,
+                command_id: request.command_id,
+            };
             let text = canonical(&request.action);
-            let (event_id, outcome) =
-                self.write(&game, &change, cause, text, trace).await?;
+            let (event_id, outcome) = self.write(&game, &change, cause, text, trace).await?;
             match outcome {
                 Wrote::Event(logged) => {
-                    return Ok(Accepted { class: seat.into(), logged, duplicate: false });
+                    return Ok(Accepted {
+                        class: seat.into(),
+                        logged,
+                        duplicate: false,
+                    });
                 }
                 Wrote::Not(Outcome::Used) => {
-                    let Some(mut accepted) =
-                        self.made_before(&game, player, seat, request).await?
+                    let Some(mut accepted) = self.made_before(&game, player, seat, request).await?
                     else {
                         continue;
                     };
@@ -137,22 +153,39 @@ impl Games {
                 Wrote::Not(_) => {}
             }
         }
-        Err(Problem::new(Reason::Unavailable, "this game is busy; nothing was changed, try again"))
+        Err(Problem::new(
+            Reason::Unavailable,
+            "this game is busy; nothing was changed, try again",
+        ))
     }
 
     /// Ends a game whose flag has fallen, if it has.
     pub async fn flag(&self, id: GameId) {
         for _ in 0..ATTEMPTS_MAX {
-            let Ok(Some(game)) = self.load(id).await else { return };
-            let Some(change) = entity::flag(&game) else { return };
-            let cause = Cause { actor: id.0, command_id: CommandId::generate() };
+            let Ok(Some(game)) = self.load(id).await else {
+                return;
+            };
+            let Some(change) = entity::flag(&game) else {
+                return;
+            };
+            let cause = Cause {
+                actor: id.0,
+                command_id: CommandId::generate(),
+            };
             let trace = TraceContext::unrecorded();
-            let traced = telemetry::start_request(None, false, || {
-                tracing::info_span!(target: "otel", "game.flag", game.id = %id, otel.kind = "internal")
-            });
-            let trace = if traced.context.is_sampled() { traced.context } else { trace };
-            let written =
-                self.write(&game, &Arc::new(change), cause, String::new(), &trace).await;
+            let traced = telemetry::start_request(
+                None,
+                false,
+                || tracing::info_span!(target: "otel", "game.flag", game.id = %id, otel.kind = "internal"),
+            );
+            let trace = if traced.context.is_sampled() {
+                traced.context
+            } else {
+                trace
+            };
+            let written = self
+                .write(&game, &Arc::new(change), cause, String::new(), &trace)
+                .await;
             match written {
                 Ok((_, Wrote::Not(Outcome::Held | Outcome::Moved))) => {}
                 Ok((_, Wrote::Not(Outcome::FlagNotFallen))) => {
@@ -186,13 +219,21 @@ impl Games {
                     return Err(not_found());
                 }
                 let change = Arc::new(entity::join(&game, player).map_err(refused)?);
-                let cause = Cause { actor: player.0, command_id: CommandId::generate() };
-                let (_, wrote) = self.write(&game, &change, cause, String::new(), trace).await?;
+                let cause = Cause {
+                    actor: player.0,
+                    command_id: CommandId::generate(),
+                };
+                let (_, wrote) = self
+                    .write(&game, &change, cause, String::new(), trace)
+                    .await?;
                 if matches!(wrote, Wrote::Event(_)) {
                     return self.0.cache.get(&id).ok_or_else(not_found);
                 }
             }
-            Err(Problem::new(Reason::Unavailable, "this game is busy, try again"))
+            Err(Problem::new(
+                Reason::Unavailable,
+                "this game is busy, try again",
+            ))
         };
         timeout(COMMAND_MAX, work)
             .await
@@ -243,15 +284,18 @@ impl Games {
         });
         let after = self.remember(after);
         self.set_timer(&after);
-        self.0.feed.publish(Committed { logged: logged.clone(), trace: append.context });
+        self.0.feed.publish(Committed {
+            logged: logged.clone(),
+            trace: append.context,
+        });
         self.0.wake.ring();
         Ok((event_id, Wrote::Event(logged)))
     }
 
     fn set_timer(&self, game: &Game) {
-        let due_in = game.flag_in_ms.map(|ms| {
-            Duration::from_millis(u64::try_from(ms).unwrap_or_default())
-        });
+        let due_in = game
+            .flag_in_ms
+            .map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default()));
         self.0.timers.set(game.id, due_in);
     }
 
@@ -263,17 +307,6 @@ impl Games {
                 tracing::warn!(%error, game = %id, "a game could not be read for a command");
                 Err(self.not_written("the database is away"))
             }
-        }
-    }
-
-    fn seat_for(&self, game: &Game, player: PlayerId) -> Result<Seat, Problem> {
-        if let Some(seat) = game.seat_of(player) {
-            return Ok(seat);
-        }
-        if may_see(game, Some(player), None) {
-            Err(Problem::new(Reason::Forbidden, "you have no seat in this game"))
-        } else {
-            Err(not_found())
         }
     }
 
@@ -291,14 +324,20 @@ impl Games {
                 tracing::warn!(%error, game = %game.id, "a command could not be looked up");
                 self.not_written("the database is away")
             })?;
-        let Some((logged, action)) = found else { return Ok(None) };
+        let Some((logged, action)) = found else {
+            return Ok(None);
+        };
         if action != canonical(&request.action) {
             return Err(Problem::new(
                 Reason::Conflict,
                 "this command_id was used for another action",
             ));
         }
-        Ok(Some(Accepted { class: seat.into(), logged: Arc::new(logged), duplicate: true }))
+        Ok(Some(Accepted {
+            class: seat.into(),
+            logged: Arc::new(logged),
+            duplicate: true,
+        }))
     }
 
     fn not_written(&self, why: &str) -> Problem {
@@ -306,7 +345,9 @@ impl Games {
         self.0.health.write_failed();
         Problem::new(
             Reason::PersistenceFailure,
-            format!("{why}; send the command again with the same command_id to learn what became of it"),
+            format!(
+                "{why}; send the command again with the same command_id to learn what became of it"
+            ),
         )
     }
 }
@@ -317,6 +358,21 @@ enum Wrote {
     Not(Outcome),
 }
 
+fn seat_for(game: &Game, player: PlayerId) -> Result<Seat, Problem> {
+    if let Some(seat) = game.seat_of(player) {
+        return Ok(seat);
+    }
+    if may_see(game, Some(player), None) {
+        Err(Problem::new(
+            Reason::Forbidden,
+            "you have no seat in this game",
+        ))
+    } else {
+        Err(not_found())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(why: Refused) -> Problem {
     let reason = match why {
         Refused::Malformed(_) | Refused::AheadOfLatest => Reason::Invalid,
@@ -337,14 +393,16 @@ fn canonical(action: &Map<String, Value>) -> String {
         return text;
     }
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    digest.iter().fold("sha256:".to_owned(), |text, byte| {
+        format!("{text}{byte:02x}")
+    })
 }
 
 /// A closed set of words for metrics, whatever a client sends.
 fn action_label(action: &Map<String, Value>) -> &'static str {
-    const KNOWN: [&str; 8] = [
-        "move", "append", "resign", "offer_draw", "accept_draw", "decline_draw", "abort", "flag",
-    ];
     let sent = action.get("type").and_then(Value::as_str);
-    KNOWN.into_iter().find(|known| Some(*known) == sent).unwrap_or("other")
+    crate::metrics::ACTIONS
+        .into_iter()
+        .find(|known| Some(*known) == sent)
+        .unwrap_or("other")
 }

@@ -85,9 +85,8 @@ impl Games {
         check_clock(wanted.clock)?;
         let seat = match wanted.seat {
             WantedSeat::White => Seat::White,
-            WantedSeat::Black => Seat::Black,
             WantedSeat::Random if rand::rng().random_bool(0.5) => Seat::White,
-            WantedSeat::Random => Seat::Black,
+            WantedSeat::Black | WantedSeat::Random => Seat::Black,
         };
         let opening = ruleset.opening();
         let data = EventData {
@@ -145,7 +144,10 @@ impl Games {
     fn not_written_game(&self) -> Problem {
         self.0.metrics.persistence_failures_total.inc();
         self.0.health.write_failed();
-        Problem::new(Reason::PersistenceFailure, "the game was not made, or it is not known to be")
+        Problem::new(
+            Reason::PersistenceFailure,
+            "the game was not made, or it is not known to be",
+        )
     }
 }
 

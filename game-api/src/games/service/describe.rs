@@ -18,7 +18,9 @@ impl Games {
     /// # Errors
     /// `unavailable` if the names cannot be read.
     pub async fn describe(&self, game: &Game, viewer: Option<PlayerId>) -> Result<Value, Problem> {
-        let mut described = self.describe_all(std::slice::from_ref(game), viewer).await?;
+        let mut described = self
+            .describe_all(std::slice::from_ref(game), viewer)
+            .await?;
         Ok(described.pop().unwrap_or_default())
     }
 
@@ -31,15 +33,21 @@ impl Games {
         games: &[Game],
         viewer: Option<PlayerId>,
     ) -> Result<Vec<Value>, Problem> {
-        let mut seated: Vec<PlayerId> =
-            games.iter().flat_map(|game| [game.white, game.black]).flatten().collect();
+        let mut seated: Vec<PlayerId> = games
+            .iter()
+            .flat_map(|game| [game.white, game.black])
+            .flatten()
+            .collect();
         seated.sort_unstable();
         seated.dedup();
         let names = repo::names(&self.0.pool, &seated).await.map_err(|error| {
             tracing::warn!(%error, "players' names could not be read");
             Problem::from(Reason::Unavailable)
         })?;
-        Ok(games.iter().map(|game| object(game, &names, viewer)).collect())
+        Ok(games
+            .iter()
+            .map(|game| object(game, &names, viewer))
+            .collect())
     }
 }
 
@@ -53,7 +61,10 @@ fn object(game: &Game, names: &HashMap<PlayerId, String>, viewer: Option<PlayerI
     object.insert("status".to_owned(), json!(game.status));
     object.insert("visibility".to_owned(), json!(game.visibility));
     object.insert("rated".to_owned(), json!(game.rated));
-    object.insert("clock".to_owned(), json!(game.clock.map(|clock| clock.settings)));
+    object.insert(
+        "clock".to_owned(),
+        json!(game.clock.map(|clock| clock.settings)),
+    );
     object.insert("white".to_owned(), json!(player(game.white)));
     object.insert("black".to_owned(), json!(player(game.black)));
     object.insert("created_at".to_owned(), json!(rfc3339(game.created_at_us)));

@@ -21,14 +21,14 @@ use super::feed::Feed;
 use super::flags::{self, FlagTimers};
 use super::repo;
 use super::wake::Wake;
-use crate::http::Health;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
 
 /// Copies of games kept. A copy is a few kilobytes; one that is missing costs one query.
 const CACHED_GAMES_MAX: u64 = 20_000;
 /// A copy that nobody used for so long is dropped.
-const CACHED_IDLE_MAX: Duration = Duration::from_secs(600);
+const CACHED_IDLE_MAX: Duration = Duration::from_mins(10);
 
 /// The games of this deployment. Clones share everything.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ struct Inner {
     feed: Feed,
     wake: Wake,
     timers: FlagTimers,
-    health: Health,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +53,7 @@ impl Games {
     pub fn start(
         pool: PgPool,
         nats: async_nats::Client,
-        health: Health,
+        health: Arc<Health>,
         metrics: Arc<Metrics>,
         life: &Lifecycle,
     ) -> Self {
@@ -105,7 +105,11 @@ impl Games {
         code: Option<&str>,
     ) -> Result<Arc<Game>, Problem> {
         let game = self.load(id).await?.ok_or_else(not_found)?;
-        if may_see(&game, viewer, code) { Ok(game) } else { Err(not_found()) }
+        if may_see(&game, viewer, code) {
+            Ok(game)
+        } else {
+            Err(not_found())
+        }
     }
 
     pub(super) fn pool(&self) -> &PgPool {

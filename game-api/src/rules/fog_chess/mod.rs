@@ -1,8 +1,8 @@
-//! Fog-of-war chess: standard chess in which each side sees only what it could move to.
+//! Fog-of-war chess: standard chess in which each side sees only where it could move.
 //!
-//! The rules are RULES.md's; the parts name its lines. [`position`] and [`moves`] know what stands
-//! where, [`movegen`] what may move, [`vision`] who sees what, [`history`] and [`ending`] when it is
-//! over, [`fen`] and [`stored`] the stored form, [`view`] the form that is sent.
+//! The rules are those of RULES.md; the parts name its lines. `position` and `moves` know what
+//! stands where, `movegen` what may move, `vision` who sees what, `history` and `ending` when it is
+//! over, `fen` and `stored` the form that is stored, `view` the form that is sent.
 
 mod ending;
 mod fen;

@@ -60,9 +60,8 @@ impl Position {
         let taken = next.capture(mv);
         next.take(mv.from);
         next.put(mv.to, color, mv.promotion.unwrap_or(mv.piece));
-        next.castling -= mv.from.bitboard() | mv.to.bitboard();
+        next.castling -= rights_of(mv.from) | rights_of(mv.to);
         if mv.piece == Piece::King {
-            next.castling -= Rank::First.relative_to(color).bitboard();
             next.castle_rook(mv);
         }
         next.turn = !color;
@@ -100,6 +99,15 @@ impl Position {
             _ => return,
         };
         self.carry(Square::new(home, rank), Square::new(goal, rank));
+    }
+}
+
+/// The castling rights that end when whatever stands on `square` leaves it: a rook's own, or both
+/// of a king. None but the piece they belong to can stand there while they last.
+fn rights_of(square: Square) -> BitBoard {
+    match square {
+        Square::E1 | Square::E8 => square.rank().bitboard(),
+        corner => corner.bitboard(),
     }
 }
 
