@@ -1,5 +1,6 @@
 //! Fogline's stateless game server: HTTP, WebSocket and SSE in front of games kept in Postgres.
 
+pub mod config;
 pub mod games;
 pub mod health;
 pub mod keys;

@@ -328,7 +328,7 @@ mod tests {
         let counted: f64 = families
             .iter()
             .flat_map(|family| family.get_metric())
-            .map(|metric| metric.get_counter().value())
+            .map(|metric| metric.get_counter().get_value())
             .sum();
         assert!(counted.abs() < f64::EPSILON);
     }
