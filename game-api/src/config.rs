@@ -232,11 +232,9 @@ impl DatabaseConfig {
     pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
         let what = "postgres://user:password@host:port/database";
         let url = required_secret(env, "DATABASE_URL", what)?;
-        if url
-            .expose_secret()
-            .parse::<sqlx::postgres::PgConnectOptions>()
-            .is_err()
-        {
+        let text = url.expose_secret();
+        let known = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        if !known || text.parse::<sqlx::postgres::PgConnectOptions>().is_err() {
             // The value is not shown: it holds a password.
             let problem = format!("is not a Postgres URL; give {what}");
             return Err(BadVariable::new("DATABASE_URL", problem));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a failed write keeps `/health` at 503.
-pub const UNHEALTHY_AFTER_FAILURE: Duration = Duration::from_secs(60);
+pub const UNHEALTHY_AFTER_FAILURE: Duration = Duration::from_mins(1);
 
 /// Remembers the last write of this instance that failed.
 #[derive(Debug, Default)]

@@ -155,28 +155,51 @@ struct Body<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Body {
-            kind: "about:blank",
-            title: self.reason.title(),
-            status: self.reason.status().as_u16(),
-            reason: self.reason,
-            detail: &self.detail,
-        };
-        let text = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (
-            self.reason.status(),
-            [(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            )],
-            text,
-        )
-            .into_response();
+        let mut response = respond(self.reason.status(), self.reason, &self.detail);
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.reason == Reason::Unauthorized {
+            // RFC 9110 §11.6.1: a 401 names a way to authenticate.
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
+}
+
+/// A path that exists, under a method that it does not have: 405, reason `invalid`.
+#[must_use]
+pub fn method_not_allowed() -> Response {
+    respond(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Reason::Invalid,
+        "this path does not have that method",
+    )
+}
+
+/// A fault of the server's own: 500, reason `unavailable`, and nothing of its cause.
+#[must_use]
+pub fn internal() -> Response {
+    respond(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::Unavailable,
+        "something went wrong on the server",
+    )
+}
+
+fn respond(status: StatusCode, reason: Reason, detail: &str) -> Response {
+    let body = Body {
+        kind: "about:blank",
+        title: reason.title(),
+        status: status.as_u16(),
+        reason,
+        detail,
+    };
+    let text = serde_json::to_vec(&body).unwrap_or_default();
+    let media_type = HeaderValue::from_static("application/problem+json");
+    (status, [(header::CONTENT_TYPE, media_type)], text).into_response()
 }

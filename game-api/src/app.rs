@@ -1,0 +1,73 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use shared::lifecycle::Lifecycle;
+use sqlx::PgPool;
+
+use crate::config::Config;
+use crate::database::Failures;
+use crate::health::Health;
+use crate::http::limits::Limits;
+use crate::metrics::Metrics;
+use crate::nats::Nats;
+use crate::players::Players;
+use crate::players::credentials::{Credentials, WallClock};
+use crate::router;
+
+/// One instance of the service.
+#[derive(Debug)]
+pub struct App {
+    /// How it was configured.
+    pub config: Config,
+    /// Postgres.
+    pub pool: PgPool,
+    /// NATS.
+    pub nats: Nats,
+    /// Access tokens, tickets and session cookies.
+    pub credentials: Credentials,
+    /// Players.
+    pub players: Players,
+    /// Rate limits.
+    pub limits: Arc<Limits>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Whether writes succeed.
+    pub health: Arc<Health>,
+    /// How failed database work is answered.
+    pub failures: Failures,
+    /// The life of the process.
+    pub life: Lifecycle,
+}
+
+impl App {
+    /// Puts an instance together and starts its workers in `life`.
+    ///
+    /// # Errors
+    /// Metrics that cannot be registered: a mistake in this program.
+    pub fn build(
+        config: Config,
+        pool: PgPool,
+        nats: Nats,
+        clock: WallClock,
+        life: &Lifecycle,
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        let metrics = Arc::new(Metrics::new(&router::routes())?);
+        let health = Arc::new(Health::default());
+        let failures = Failures::new(health.clone(), metrics.clone());
+        let limits = Arc::new(Limits::new(&config.limits));
+        limits.forget_regularly(life);
+        Ok(Arc::new(Self {
+            credentials: Credentials::new(config.keys.clone(), config.credentials, clock),
+            players: Players::new(pool.clone(), failures.clone()),
+            config,
+            pool,
+            nats,
+            limits,
+            metrics,
+            health,
+            failures,
+            life: life.clone(),
+        }))
+    }
+}
