@@ -1,0 +1,125 @@
+"""Checks what no schema knows: that docker-compose.yml, prometheus.yml, the Dockerfile, the code
+and docs/configuration.md name the same things. Run by deploy/check.sh; prints what is wrong.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES = {"game-api": "game-api/src", "outbox-relay": "outbox-relay/src"}
+# The OpenTelemetry SDK reads some of these by itself.
+FOREIGN = re.compile(r"^OTEL_")
+# What a reader of shared::env takes as a variable's name.
+NAME = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"')
+# A tag that names one release: digits with at least one dot, or a dated one.
+PINNED = re.compile(r"^v?\d+\.\d+[\w.-]*$|^[a-z]+-\d{8}[\w-]*$")
+
+
+def text(path):
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def yaml(path):
+    return YAML(typ="safe").load(text(path))
+
+
+def seconds(duration):
+    value, unit = re.fullmatch(r"(\d+)(ms|s|m)", duration).groups()
+    return int(value) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+def variables_of(source):
+    """The names that the non-test part of a service's configuration reads."""
+    found = set()
+    for path in sorted((ROOT / source).rglob("*.rs")):
+        body = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+        if "env::" in body or "Env" in body:
+            found |= set(NAME.findall(body))
+    return found
+
+
+def service_of(compose_service):
+    command = compose_service.get("command") or [""]
+    return command[0] if command[0] in SERVICES else None
+
+
+def check_images(compose, dockerfile):
+    images = [s["image"] for s in compose["services"].values() if "build" not in s]
+    stages = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    for image in images + stages:
+        tag = image.partition(":")[2]
+        if not PINNED.match(tag):
+            yield f"the image {image} is not pinned to a release"
+
+
+def check_variables(compose, documented):
+    for source in [*SERVICES.values(), "shared/src"]:
+        for name in sorted(variables_of(source) - documented):
+            if name.startswith("CARGO_"):
+                continue
+            yield f"docs/configuration.md does not name {name}, which {source} reads"
+    for name, service in compose["services"].items():
+        binary = service_of(service)
+        if binary is None:
+            continue
+        known = variables_of(SERVICES[binary]) | variables_of("shared/src")
+        for variable in service.get("environment", {}):
+            if variable not in known and not FOREIGN.match(variable):
+                yield f"{name} is given {variable}, which {binary} does not read"
+
+
+def check_drain(compose):
+    for name, service in compose["services"].items():
+        if service_of(service) is None or name == "migrate":
+            continue
+        deadline = int(service["environment"].get("DRAIN_DEADLINE_MS", 20_000)) / 1000
+        if seconds(service["stop_grace_period"]) <= deadline + 1:
+            yield f"{name}: stop_grace_period is not above the drain deadline of {deadline} s"
+
+
+def check_targets(compose, prometheus):
+    targets = {
+        target
+        for job in prometheus["scrape_configs"]
+        for group in job["static_configs"]
+        for target in group["targets"]
+    }
+    for name, service in compose["services"].items():
+        port = str(service.get("environment", {}).get("OPS_ADDR", "")).rpartition(":")[2]
+        if port and f"{name}:{port}" not in targets:
+            yield f"prometheus.yml does not scrape {name}:{port}"
+    for target in sorted(targets):
+        host = target.partition(":")[0]
+        if host != "localhost" and host not in compose["services"]:
+            yield f"prometheus.yml scrapes {target}, which is no service"
+
+
+def check_secrets(compose):
+    seen = {}
+    for name, service in compose["services"].items():
+        for variable in ("FOGLINE_KEYS", "ALLOWED_ORIGINS"):
+            value = service.get("environment", {}).get(variable)
+            if value is not None and seen.setdefault(variable, value) != value:
+                yield f"{name}: {variable} is not the same on every instance"
+
+
+def main():
+    compose = yaml("docker-compose.yml")
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", text("docs/configuration.md")))
+    problems = [
+        *check_images(compose, text("deploy/Dockerfile")),
+        *check_variables(compose, documented),
+        *check_drain(compose),
+        *check_targets(compose, yaml("prometheus.yml")),
+        *check_secrets(compose),
+    ]
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
