@@ -1,0 +1,29 @@
+//! Starts, watches, restarts and ends the processes of a stack, and leaves nothing behind.
+//!
+//! Every child leads a process group of its own, so that Ctrl-C reaches this program alone, which
+//! then ends the children in order. If it cannot (it panics, or is itself killed), its destructors
+//! and, on Linux, the kernel kill them.
+
+mod budget;
+mod child;
+mod interrupt;
+mod nats;
+mod ports;
+mod postgres;
+mod process;
+mod readiness;
+mod run_dir;
+mod secret;
+mod services;
+mod stack;
+
+pub use child::{Child, ChildSpec, State, first_given_up};
+pub use interrupt::Interrupts;
+pub use nats::{Nats, NatsAddresses, connect as connect_nats};
+pub use ports::{Ports, loopback};
+pub use postgres::{Durability, Postgres, PostgresAddresses};
+pub use process::{Ended, Launch, Process};
+pub use readiness::Readiness;
+pub use run_dir::RunDir;
+pub use services::ServiceBinaries;
+pub use stack::{Stack, StackOptions};

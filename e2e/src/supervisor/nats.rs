@@ -1,0 +1,227 @@
+//! A private nats-server with JetStream, and one user for each part it plays.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use super::child::{Child, ChildSpec};
+use super::ports::loopback;
+use super::process::Launch;
+use super::readiness::Readiness;
+use super::run_dir::RunDir;
+use super::secret;
+use crate::provision::{NatsServer, RunAs};
+
+/// nats-server starts in milliseconds, and recovers a large store in seconds.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// It writes what it has and closes its clients.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The password of the user for whoever wants to look.
+const READER_PASSWORD: &str = "reader";
+
+/// Addresses of a nats-server, one for each part that is played.
+#[derive(Clone, Debug)]
+pub struct NatsAddresses {
+    /// For the gateways.
+    pub gateway_url: String,
+    /// For the relays.
+    pub relay_url: String,
+    /// For the tests: reads the stream.
+    pub auditor_url: String,
+    /// For whoever wants to look: it may subscribe and nothing else.
+    pub reader_url: Option<String>,
+}
+
+/// A private nats-server that runs.
+#[derive(Debug)]
+pub struct Nats {
+    /// Its supervision.
+    pub child: Child,
+    /// Where it is reached.
+    pub addresses: NatsAddresses,
+}
+
+/// A user of the server: what it may publish, what of that it may not, what it may subscribe to.
+struct User {
+    name: &'static str,
+    password: String,
+    publish_allowed: &'static [&'static str],
+    publish_denied: &'static [&'static str],
+    subscribe_allowed: &'static [&'static str],
+}
+
+/// What would empty a stream or remove what it holds.
+const DESTRUCTIVE: &[&str] = &[
+    "$JS.API.STREAM.PURGE.>",
+    "$JS.API.STREAM.DELETE.>",
+    "$JS.API.STREAM.MSG.DELETE.>",
+];
+
+/// Connects to a nats-server, with the user and the password that the URL holds: `async-nats` takes
+/// them from its options alone.
+///
+/// # Errors
+/// The URL is none, or the server refuses.
+pub async fn connect(url: &str) -> Result<async_nats::Client> {
+    let address: async_nats::ServerAddr = url.parse().context("a NATS URL")?;
+    let mut options = async_nats::ConnectOptions::new();
+    if let (Some(user), Some(password)) = (address.username(), address.password()) {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    options
+        .connect(address)
+        .await
+        .context("NATS cannot be connected to")
+}
+
+impl Nats {
+    /// Writes the configuration, starts the server and waits until it greets.
+    ///
+    /// # Errors
+    /// The configuration cannot be written, or the server does not start.
+    pub async fn start(server: &NatsServer, run_dir: &RunDir, port: u16) -> Result<Self> {
+        let home = run_dir.path().join("nats");
+        fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+        let users = users();
+        let config = home.join("nats.conf");
+        fs::write(
+            &config,
+            configuration(port, &home.join("store").display().to_string(), &users),
+        )
+        .with_context(|| format!("{} cannot be written", config.display()))?;
+        let child = Child::start(ChildSpec {
+            name: "nats-server".to_owned(),
+            launch: Launch {
+                program: server.program.clone(),
+                args: vec!["--config".to_owned(), config.display().to_string()],
+                env: vec![],
+                env_prefixes_removed: vec![],
+                dir: home,
+                log: run_dir.logs().join("nats-server.log"),
+                run_as: RunAs::Caller,
+            },
+            readiness: Readiness::Nats(loopback(port)),
+            ready_deadline: READY_DEADLINE,
+            end_signal: Signal::TERM,
+            end_deadline: END_DEADLINE,
+        });
+        child.ready().await?;
+        Ok(Self {
+            child,
+            addresses: addresses(port, &users),
+        })
+    }
+}
+
+fn addresses(port: u16, users: &[User]) -> NatsAddresses {
+    let url = |name: &str| {
+        let password = users
+            .iter()
+            .find(|user| user.name == name)
+            .map_or("", |user| &user.password);
+        format!("nats://{name}:{password}@{}", loopback(port))
+    };
+    NatsAddresses {
+        gateway_url: url("gateway"),
+        relay_url: url("relay"),
+        auditor_url: url("auditor"),
+        reader_url: Some(url("reader")),
+    }
+}
+
+fn users() -> [User; 4] {
+    [
+        User {
+            name: "gateway",
+            password: secret::password(),
+            publish_allowed: &["outbox.wake"],
+            publish_denied: &[],
+            subscribe_allowed: &["events.game.*", "_INBOX.>"],
+        },
+        User {
+            name: "relay",
+            password: secret::password(),
+            publish_allowed: &["events.>", "outbox.wake", "$JS.API.>", "$JS.ACK.>"],
+            publish_denied: DESTRUCTIVE,
+            subscribe_allowed: &["outbox.wake", "_INBOX.>"],
+        },
+        User {
+            name: "auditor",
+            password: secret::password(),
+            publish_allowed: &["$JS.API.>", "$JS.ACK.>"],
+            publish_denied: DESTRUCTIVE,
+            subscribe_allowed: &[">"],
+        },
+        User {
+            name: "reader",
+            password: READER_PASSWORD.to_owned(),
+            publish_allowed: &[],
+            publish_denied: &[">"],
+            subscribe_allowed: &["events.>", "outbox.wake"],
+        },
+    ]
+}
+
+/// `sync_interval: always`: the default acknowledges what a power cut then loses.
+fn configuration(port: u16, store: &str, users: &[User]) -> String {
+    let mut text = format!(
+        "listen: \"{}\"\n\
+         server_name: fogline\n\
+         jetstream {{\n  store_dir: {}\n  sync_interval: always\n}}\n\
+         authorization {{\n  users: [\n",
+        loopback(port),
+        quoted(store)
+    );
+    for user in users {
+        let _ = writeln!(
+            text,
+            "    {{ user: {}, password: {}, permissions: {{\n      \
+               publish: {{ allow: {}, deny: {} }}\n      subscribe: {{ allow: {} }} }} }}",
+            quoted(user.name),
+            quoted(&user.password),
+            list(user.publish_allowed),
+            list(user.publish_denied),
+            list(user.subscribe_allowed)
+        );
+    }
+    text.push_str("  ]\n}\n");
+    text
+}
+
+fn list(subjects: &[&str]) -> String {
+    let subjects: Vec<String> = subjects.iter().map(|subject| quoted(subject)).collect();
+    format!("[{}]", subjects.join(", "))
+}
+
+/// Single quotes: `$` stays what it is.
+fn quoted(text: &str) -> String {
+    format!("'{text}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{configuration, users};
+
+    #[test]
+    fn only_the_relay_may_publish_events_and_nobody_may_empty_the_stream() {
+        let users = users();
+        for user in &users {
+            let publishes = user.publish_allowed.contains(&"events.>");
+            assert_eq!(publishes, user.name == "relay", "{}", user.name);
+            let api = user.publish_allowed.contains(&"$JS.API.>");
+            assert_eq!(
+                api,
+                user.publish_denied == super::DESTRUCTIVE,
+                "{}",
+                user.name
+            );
+        }
+        let text = configuration(4222, "/store", &users);
+        assert!(text.contains("sync_interval: always"));
+        assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
+}

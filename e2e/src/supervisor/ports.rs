@@ -1,0 +1,146 @@
+//! Which ports the stack listens on, all on the loopback address.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result, bail};
+
+/// The ports of one stack. Gateways and relays: one port an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// What players connect to.
+    pub gateways: Vec<u16>,
+    /// The gateways' metrics and health.
+    pub gateway_ops: Vec<u16>,
+    /// The relays' metrics and health.
+    pub relay_ops: Vec<u16>,
+    /// Postgres.
+    pub postgres: u16,
+    /// NATS.
+    pub nats: u16,
+}
+
+impl Default for Ports {
+    /// The documented ports of `cargo xtask play`.
+    fn default() -> Self {
+        Self {
+            gateways: vec![8080, 8081],
+            gateway_ops: vec![9100, 9101],
+            relay_ops: vec![9110, 9111],
+            postgres: 8110,
+            nats: 8111,
+        }
+    }
+}
+
+impl Ports {
+    /// Moves all ports: gateways N, N+1; their ops ports N+10, N+11; the relays' N+20, N+21;
+    /// Postgres N+30; NATS N+31.
+    ///
+    /// # Errors
+    /// A first port that leaves no room for the others.
+    pub fn from(first: u16) -> Result<Self> {
+        if first < 1024 || first > u16::MAX - 31 {
+            bail!(
+                "ports cannot start at {first}: give a number between 1024 and {}",
+                u16::MAX - 31
+            );
+        }
+        Ok(Self {
+            gateways: vec![first, first + 1],
+            gateway_ops: vec![first + 10, first + 11],
+            relay_ops: vec![first + 20, first + 21],
+            postgres: first + 30,
+            nats: first + 31,
+        })
+    }
+
+    /// Ports that nobody listens on, as many as a stack of that size needs.
+    ///
+    /// # Errors
+    /// The system has no free port.
+    pub fn free(gateways: usize, relays: usize) -> Result<Self> {
+        let wanted = gateways * 2 + relays + 2;
+        // All at once: a port that is held cannot be given twice.
+        let held = (0..wanted)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .collect::<std::io::Result<Vec<_>>>()
+            .context("no free port")?;
+        let mut numbers = held
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter();
+        let mut next = |count: usize| numbers.by_ref().take(count).collect::<Vec<_>>();
+        Ok(Self {
+            gateways: next(gateways),
+            gateway_ops: next(gateways),
+            relay_ops: next(relays),
+            postgres: next(1)[0],
+            nats: next(1)[0],
+        })
+    }
+
+    /// Fails with one sentence if somebody else listens on one of the ports.
+    ///
+    /// # Errors
+    /// Names the first port that is taken, and what it is for.
+    pub fn check_free(&self, private_postgres: bool, private_nats: bool) -> Result<()> {
+        let mut uses: Vec<(String, u16)> = Vec::new();
+        let numbered = |name: &str, ports: &[u16]| {
+            ports
+                .iter()
+                .enumerate()
+                .map(|(i, port)| (format!("{name} {}", i + 1), *port))
+                .collect::<Vec<_>>()
+        };
+        uses.extend(numbered("gateway", &self.gateways));
+        uses.extend(numbered("the ops port of gateway", &self.gateway_ops));
+        uses.extend(numbered("the ops port of relay", &self.relay_ops));
+        if private_postgres {
+            uses.push(("Postgres".to_owned(), self.postgres));
+        }
+        if private_nats {
+            uses.push(("NATS".to_owned(), self.nats));
+        }
+        for (name, port) in uses {
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+                bail!(
+                    "port {port} ({name}) is taken by another program: end that one, or move all \
+                     ports with --ports-from N"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A port on the loopback address.
+#[must_use]
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ports, loopback};
+
+    #[test]
+    fn moves_all_ports_by_the_documented_steps() {
+        let ports = Ports::from(20000).expect("room");
+        assert_eq!(ports.gateways, [20000, 20001]);
+        assert_eq!(ports.gateway_ops, [20010, 20011]);
+        assert_eq!(ports.relay_ops, [20020, 20021]);
+        assert_eq!((ports.postgres, ports.nats), (20030, 20031));
+        assert!(Ports::from(80).is_err() && Ports::from(65530).is_err());
+    }
+
+    #[test]
+    fn names_a_taken_port_and_its_use() {
+        let mut ports = Ports::free(2, 2).expect("free ports");
+        ports.check_free(true, true).expect("all free");
+        let taken = std::net::TcpListener::bind(loopback(0)).expect("a port");
+        ports.relay_ops[1] = taken.local_addr().expect("bound").port();
+        let said = ports.check_free(true, true).expect_err("taken").to_string();
+        assert!(said.contains("the ops port of relay 2"), "{said}");
+    }
+}

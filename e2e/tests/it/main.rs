@@ -1,0 +1,3 @@
+//! Black-box tests: the stack as a user runs it.
+
+mod servers;

@@ -1,0 +1,96 @@
+//! Builds what runs: the page first, since game-api embeds it, then the services.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use e2e::environment;
+use e2e::supervisor::ServiceBinaries;
+
+/// The cargo that runs this.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(environment::read("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    cargo
+        .current_dir(environment::workspace_root())
+        // Queries are checked against the committed data: no database is needed to compile.
+        .env("SQLX_OFFLINE", "true")
+        .env_remove("DATABASE_URL");
+    cargo
+}
+
+/// Builds the two services, and says where they are.
+pub(crate) fn services() -> Result<ServiceBinaries> {
+    tracing::info!("building game-api and outbox-relay");
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        "game-api",
+        "--package",
+        "outbox-relay",
+    ]);
+    run(&mut build)?;
+    ServiceBinaries::in_dir(&binary_dir())
+}
+
+/// Builds the page into `web/dist`, where Node is; game-api compiles without it too.
+pub(crate) fn page() -> Result<()> {
+    let web = web_dir();
+    if !web.join("package.json").is_file() {
+        tracing::info!("there is no web/ yet: game-api serves a page that says so");
+        return Ok(());
+    }
+    if environment::on_path("npm").is_none() {
+        tracing::warn!(
+            "npm is not on PATH, so the page is not built: install Node 20 or later for it"
+        );
+        return Ok(());
+    }
+    tracing::info!("building the page");
+    npm_ci()?;
+    run(npm().args(["run", "--silent", "build"]))
+}
+
+/// Installs exactly what `package-lock.json` names, unless it is installed already.
+pub(crate) fn npm_ci() -> Result<()> {
+    let modified = |path: PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
+    let web = web_dir();
+    let installed = modified(web.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= modified(web.join("package-lock.json")) {
+        return Ok(());
+    }
+    run(npm().args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
+}
+
+/// npm, in `web/`.
+pub(crate) fn npm() -> Command {
+    let mut npm = Command::new("npm");
+    npm.current_dir(web_dir());
+    npm
+}
+
+/// Where the page's sources are.
+pub(crate) fn web_dir() -> PathBuf {
+    environment::workspace_root().join("web")
+}
+
+/// Where cargo puts the binaries: beside this one.
+pub(crate) fn binary_dir() -> PathBuf {
+    environment::target_dir().join("debug")
+}
+
+/// Runs a command with its output shown.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let status = command
+        .status()
+        .with_context(|| format!("{} cannot be run", words[0]))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", words.join(" "));
+    }
+    Ok(())
+}
