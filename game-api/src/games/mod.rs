@@ -4,6 +4,7 @@ pub mod committer;
 pub mod entity;
 pub mod feed;
 pub mod flags;
+pub mod handlers;
 pub mod repo;
 pub mod service;
 pub mod wake;

@@ -65,6 +65,16 @@ impl ViewClass {
         }
     }
 
+    /// `white`, `black` or `public`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::White => "white",
+            Self::Black => "black",
+            Self::Public => "public",
+        }
+    }
+
     /// The seat of this class, if it has one.
     #[must_use]
     pub const fn seat(self) -> Option<Seat> {

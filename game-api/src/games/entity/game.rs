@@ -106,6 +106,8 @@ pub struct Game {
     pub created_at_us: i64,
     /// When the last event was recorded.
     pub at_ms: i64,
+    /// The database's time when this was read or committed.
+    pub read_at_ms: i64,
     /// Until the flag falls, milliseconds from the reading of this row; none if no clock runs.
     pub flag_in_ms: Option<i64>,
 }
@@ -176,6 +178,7 @@ impl Game {
             clock,
             result: change.result.clone(),
             at_ms: times.at_ms,
+            read_at_ms: times.at_ms,
             flag_in_ms: times.flag_in_ms,
             code: self.code.clone(),
             ..*self

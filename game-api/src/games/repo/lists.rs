@@ -36,7 +36,7 @@ pub async fn lobby(
             g.moves_made as "moves_made!", g.draw_offer, g.white_id, g.black_id, g.initial_ms,
             g.increment_ms, g.white_ms, g.black_ms, g.running, g.result, g.rematch_of,
             (extract(epoch from g.created_at) * 1000000)::bigint as "created_at_us!",
-            fogline_ms(g.last_event_at) as "at_ms!",
+            fogline_ms(g.last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",
             fogline_ms(g.flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms
         from generate_series(0, 63) as s (shard)
         cross join lateral (

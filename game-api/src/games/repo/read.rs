@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::rows::{EventRow, GameRow};
 use crate::games::entity::{Game, Logged, Seq};
-use crate::rules::{Seat, ViewClass};
+use crate::rules::ViewClass;
 
 /// A game's current row.
 pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, sqlx::Error> {
@@ -21,7 +21,7 @@ pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, s
             n_public, state, scene, turn, moves_made, draw_offer, white_id, black_id, initial_ms,
             increment_ms, white_ms, black_ms, running, result, rematch_of,
             (extract(epoch from created_at) * 1000000)::bigint as "created_at_us!",
-            fogline_ms(last_event_at) as "at_ms!",
+            fogline_ms(last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",
             fogline_ms(flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms
         from games where shard = $1 and id = $2"#,
         shard.number(),
@@ -85,7 +85,7 @@ pub async fn events_after_n(
         order by seq limit $5"#,
         shard.number(),
         id.0,
-        class_column(class),
+        class.as_str(),
         after_n,
         limit,
     )
@@ -99,10 +99,6 @@ pub async fn events_after_n(
         .into_iter()
         .filter(|logged| logged.n(class).is_some())
         .collect())
-}
-
-fn class_column(class: ViewClass) -> &'static str {
-    class.seat().map_or("public", Seat::as_str)
 }
 
 /// The event that a command made, with the action it was made of.

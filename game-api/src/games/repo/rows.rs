@@ -54,6 +54,7 @@ pub(super) struct GameRow {
     pub(super) rematch_of: Option<Uuid>,
     pub(super) created_at_us: i64,
     pub(super) at_ms: i64,
+    pub(super) read_at_ms: i64,
     pub(super) flag_in_ms: Option<i64>,
 }
 
@@ -105,6 +106,7 @@ impl TryFrom<GameRow> for Game {
             rematch_of: row.rematch_of.map(GameId),
             created_at_us: row.created_at_us,
             at_ms: row.at_ms,
+            read_at_ms: row.read_at_ms,
             flag_in_ms: row.flag_in_ms,
             code: row.code,
         })

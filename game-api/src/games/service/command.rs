@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{Games, may_see, not_found};
-use crate::games::entity::{self, Action, Change, Game, Logged, Refused};
+use crate::games::entity::{self, Action, Change, Game, GameStatus, Logged, Refused};
 use crate::games::feed::Committed;
 use crate::games::repo::{self, CommitRow, Outcome};
 use crate::problem::{Problem, Reason};
@@ -76,7 +76,7 @@ impl Games {
         let work = self.attempts(player, id, &request, &traced.context);
         let result = timeout(COMMAND_MAX, work)
             .await
-            .unwrap_or_else(|_| Err(self.not_written("no answer from the database in time")));
+            .unwrap_or_else(|_| Err(self.0.failures.write(&NoAnswer)));
         let outcome = match &result {
             Ok(accepted) if accepted.duplicate => "duplicate",
             Ok(_) => "accepted",
@@ -218,6 +218,10 @@ impl Games {
                 if !may_see(&game, Some(player), code) {
                     return Err(not_found());
                 }
+                if game.status != GameStatus::Open && game.seat_of(player).is_some() {
+                    // Sent again after an answer that was lost.
+                    return Ok(game);
+                }
                 let change = Arc::new(entity::join(&game, player).map_err(refused)?);
                 let cause = Cause {
                     actor: player.0,
@@ -237,7 +241,7 @@ impl Games {
         };
         timeout(COMMAND_MAX, work)
             .await
-            .unwrap_or_else(|_| Err(self.not_written("no answer from the database in time")))
+            .unwrap_or_else(|_| Err(self.0.failures.write(&NoAnswer)))
     }
 
     /// Commits a change and tells everyone here who should know.
@@ -265,7 +269,7 @@ impl Games {
         };
         let outcome = match self.0.committer.commit(row).await {
             Err(full) => return Err(Problem::new(Reason::Unavailable, full.to_string())),
-            Ok(Err(failed)) => return Err(self.not_written(&failed.to_string())),
+            Ok(Err(failed)) => return Err(self.0.failures.write(&failed)),
             Ok(Ok(outcome)) => outcome,
         };
         let Outcome::Committed(times) = outcome else {
@@ -303,10 +307,7 @@ impl Games {
         match repo::load(&self.0.pool, id).await {
             Ok(Some(game)) => Ok(self.remember(game)),
             Ok(None) => Err(not_found()),
-            Err(error) => {
-                tracing::warn!(%error, game = %id, "a game could not be read for a command");
-                Err(self.not_written("the database is away"))
-            }
+            Err(error) => Err(self.0.failures.write(&error)),
         }
     }
 
@@ -320,10 +321,7 @@ impl Games {
     ) -> Result<Option<Accepted>, Problem> {
         let found = repo::by_command(&self.0.pool, game.id, player.0, request.command_id)
             .await
-            .map_err(|error| {
-                tracing::warn!(%error, game = %game.id, "a command could not be looked up");
-                self.not_written("the database is away")
-            })?;
+            .map_err(|error| self.0.failures.write(&error))?;
         let Some((logged, action)) = found else {
             return Ok(None);
         };
@@ -339,18 +337,12 @@ impl Games {
             duplicate: true,
         }))
     }
-
-    fn not_written(&self, why: &str) -> Problem {
-        self.0.metrics.persistence_failures_total.inc();
-        self.0.health.write_failed();
-        Problem::new(
-            Reason::PersistenceFailure,
-            format!(
-                "{why}; send the command again with the same command_id to learn what became of it"
-            ),
-        )
-    }
 }
+
+/// The database did not answer within [`COMMAND_MAX`].
+#[derive(Debug, thiserror::Error)]
+#[error("the database did not answer a command within {} s", COMMAND_MAX.as_secs())]
+struct NoAnswer;
 
 /// What a write came to.
 enum Wrote {

@@ -1,15 +1,14 @@
 //! Making a game.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::RngExt;
 use serde::Deserialize;
 use shared::ids::{GameId, PlayerId};
 use shared::telemetry::TraceContext;
-use tokio::time::timeout;
 
 use super::{Games, not_found};
+use crate::database::bounded;
 use crate::games::entity::{ClockSettings, EventData, GameStatus, Visibility};
 use crate::games::repo::{self, NewGame};
 use crate::problem::{Problem, Reason};
@@ -25,8 +24,6 @@ const CODE_CHARS: usize = 8;
 const CODE_ALPHABET: &[u8] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 /// How often a code that is taken is drawn again.
 const CODE_DRAWS_MAX: u32 = 5;
-/// The whole write, so that the answer comes within the 10 s of the contract.
-const CREATE_MAX: Duration = Duration::from_secs(8);
 
 /// The body of `POST /v1/games`. Every member has a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -123,14 +120,7 @@ impl Games {
             }
             Err(sqlx::Error::PoolTimedOut)
         };
-        match timeout(CREATE_MAX, write).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "a game could not be made");
-                return Err(self.not_written_game());
-            }
-            Err(_) => return Err(self.not_written_game()),
-        }
+        bounded(write).await.map_err(|error| self.0.failures.write(&error))?;
         self.0.wake.ring();
         self.load(id).await?.ok_or_else(not_found)
     }
@@ -139,15 +129,6 @@ impl Games {
         let mut tx = self.0.pool.begin().await?;
         repo::create_in_tx(&mut tx, new).await?;
         tx.commit().await
-    }
-
-    fn not_written_game(&self) -> Problem {
-        self.0.metrics.persistence_failures_total.inc();
-        self.0.health.write_failed();
-        Problem::new(
-            Reason::PersistenceFailure,
-            "the game was not made, or it is not known to be",
-        )
     }
 }
 

@@ -8,9 +8,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Games;
+use crate::database::Failures;
 use crate::games::entity::Game;
 use crate::games::repo;
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
 
 impl Games {
     /// The `game` object of one game, with its `code` for the seats alone.
@@ -40,10 +41,7 @@ impl Games {
             .collect();
         seated.sort_unstable();
         seated.dedup();
-        let names = repo::names(&self.0.pool, &seated).await.map_err(|error| {
-            tracing::warn!(%error, "players' names could not be read");
-            Problem::from(Reason::Unavailable)
-        })?;
+        let names = repo::names(&self.0.pool, &seated).await.map_err(|error| Failures::read(&error))?;
         Ok(games
             .iter()
             .map(|game| object(game, &names, viewer))

@@ -3,6 +3,8 @@
 mod command;
 mod create;
 mod describe;
+mod find;
+mod record;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use super::feed::Feed;
 use super::flags::{self, FlagTimers};
 use super::repo;
 use super::wake::Wake;
-use crate::health::Health;
+use crate::database::Failures;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
 
@@ -43,7 +45,7 @@ struct Inner {
     feed: Feed,
     wake: Wake,
     timers: FlagTimers,
-    health: Arc<Health>,
+    failures: Failures,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +55,7 @@ impl Games {
     pub fn start(
         pool: PgPool,
         nats: async_nats::Client,
-        health: Arc<Health>,
+        failures: Failures,
         metrics: Arc<Metrics>,
         life: &Lifecycle,
     ) -> Self {
@@ -67,7 +69,7 @@ impl Games {
             feed: Feed::default(),
             wake: Wake::start(nats, life),
             timers,
-            health,
+            failures,
             metrics,
             pool,
         }));
@@ -79,37 +81,6 @@ impl Games {
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.0.feed
-    }
-
-    /// The current game from the database.
-    ///
-    /// # Errors
-    /// `unavailable` if the database is away.
-    pub async fn load(&self, id: GameId) -> Result<Option<Arc<Game>>, Problem> {
-        let game = repo::load(&self.0.pool, id).await.map_err(|error| {
-            tracing::warn!(%error, game = %id, "a game could not be read");
-            Problem::from(Reason::Unavailable)
-        })?;
-        Ok(game.map(|game| self.remember(game)))
-    }
-
-    /// The game as `viewer` may know of it: a private game is there for its seats and for whoever
-    /// presents its code.
-    ///
-    /// # Errors
-    /// `not_found`, `unavailable`.
-    pub async fn visible(
-        &self,
-        id: GameId,
-        viewer: Option<PlayerId>,
-        code: Option<&str>,
-    ) -> Result<Arc<Game>, Problem> {
-        let game = self.load(id).await?.ok_or_else(not_found)?;
-        if may_see(&game, viewer, code) {
-            Ok(game)
-        } else {
-            Err(not_found())
-        }
     }
 
     pub(super) fn pool(&self) -> &PgPool {

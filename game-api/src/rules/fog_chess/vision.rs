@@ -15,8 +15,9 @@ pub(super) fn seen(position: &Position, color: Color) -> BitBoard {
             seen |= targets(position, color, piece, from);
         }
     }
+    // Whoever's turn it is: the other side sees that pawn anyway, as its own.
     match position.ep_victim() {
-        Some(victim) if color == position.turn => seen | victim.bitboard(),
-        _ => seen,
+        Some(victim) => seen | victim.bitboard(),
+        None => seen,
     }
 }

@@ -8,6 +8,7 @@ mod oracle;
 mod perft;
 mod properties;
 mod reference;
+mod scramble;
 mod seeing;
 
 use serde_json::{Map, Value, json};
@@ -128,7 +129,9 @@ fn board(view: &Map<String, Value>) -> &str {
 
 fn ranks(board: &str) -> String {
     let symbols: Vec<char> = board.chars().collect();
-    let ranks = symbols.chunks(8).map(|rank| rank.iter().collect::<String>());
+    let ranks = symbols
+        .chunks(8)
+        .map(|rank| rank.iter().collect::<String>());
     ranks.collect::<Vec<_>>().join("/")
 }
 

@@ -48,7 +48,11 @@ impl Chart<'_> {
 
     /// What the side sees of its true board, one flag a square in the order of the board.
     pub(super) fn seen(&self) -> Vec<bool> {
-        let mut seen: Vec<bool> = self.board.iter().map(|&symbol| self.is_own(symbol)).collect();
+        let mut seen: Vec<bool> = self
+            .board
+            .iter()
+            .map(|&symbol| self.is_own(symbol))
+            .collect();
         for (_, to) in self.steps() {
             seen[index(to)] = true;
         }
@@ -135,7 +139,11 @@ impl Chart<'_> {
 
     fn at(&self, square: Square) -> u8 {
         let inside = (0..8).contains(&square.0) && (0..8).contains(&square.1);
-        if inside { self.board[index(square)] } else { b' ' }
+        if inside {
+            self.board[index(square)]
+        } else {
+            b' '
+        }
     }
 
     fn is_own(&self, symbol: u8) -> bool {
