@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::app::App;
+use crate::games;
 use crate::http::{body, limits, observe};
 use crate::players;
 use crate::problem::{self, Problem, Reason};
@@ -20,7 +21,12 @@ pub fn routes() -> Vec<(&'static str, &'static str, &'static str)> {
         ("GET", "/health", "200"),
         ("GET", observe::UNMATCHED, "404"),
     ];
-    [&own[..], &players::handlers::ROUTES].concat()
+    [
+        &own[..],
+        &players::handlers::ROUTES,
+        &games::handlers::ROUTES,
+    ]
+    .concat()
 }
 
 /// The routes. From the outside in, a request meets: its trace and metrics, the limit of its
@@ -29,6 +35,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/health", get(health))
         .merge(players::handlers::router())
+        .merge(games::handlers::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(body::buffer))
