@@ -21,6 +21,13 @@ struct Instance {
     games: Games,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    life: Lifecycle,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.life.drain();
+    }
 }
 
 impl Instance {
@@ -40,6 +47,7 @@ impl Instance {
             games,
             metrics,
             health,
+            life,
         }
     }
 
@@ -108,61 +116,27 @@ async fn sixty_four_commands_at_once_are_one_statement_and_each_has_its_answer(p
         here.send(*white, game, used, None, e4()).await.unwrap();
     }
     let before = here.statements();
-    eprintln!(
-        "{} {}",
-        here.metrics.game_commit_batch_size.get_sample_sum(),
-        here.statements()
-    );
-    let answers = join_all(
-        games
-            .iter()
-            .enumerate()
-            .map(|(index, (game, white, black))| {
-                let here = &here;
-                async move {
-                    let fresh = CommandId::generate();
-                    match index {
-                        0..40 => here.send(*white, game, fresh, Some(2), e4()).await,
-                        40..44 => {
-                            here.send(
-                                *white,
-                                game,
-                                fresh,
-                                None,
-                                json!({"type": "move", "uci": "e2e5"}),
-                            )
-                            .await
-                        }
-                        44..48 => here.send(*white, game, fresh, Some(1), e4()).await,
-                        48..52 => here.send(*white, game, used, None, e4()).await,
-                        52..56 => {
-                            here.send(*white, game, used, None, json!({"type": "resign"}))
-                                .await
-                        }
-                        56..60 => {
-                            here.send(
-                                *black,
-                                game,
-                                fresh,
-                                None,
-                                json!({"type": "move", "uci": "e7e5"}),
-                            )
-                            .await
-                        }
-                        _ => {
-                            here.send(PlayerId::generate(), game, fresh, None, e4())
-                                .await
-                        }
-                    }
-                }
-            }),
-    )
-    .await;
-    eprintln!(
-        "{} {}",
-        here.metrics.game_commit_batch_size.get_sample_sum(),
-        here.statements()
-    );
+    let bad_move = |uci: &str| json!({"type": "move", "uci": uci});
+    let resign = || json!({"type": "resign"});
+    let stranger = PlayerId::generate();
+    let mut commands = Vec::new();
+    for (index, (game, white, black)) in games.iter().enumerate() {
+        let new = CommandId::generate();
+        commands.push(Box::pin(match index {
+            0..40 => here.send(*white, game, new, Some(2), e4()),
+            40..44 => here.send(*white, game, new, None, bad_move("e2e5")),
+            44..48 => here.send(*white, game, new, Some(1), e4()),
+            48..52 => here.send(*white, game, used, None, e4()),
+            52..56 => here.send(*white, game, used, None, resign()),
+            56..60 => here.send(*black, game, new, None, bad_move("e7e5")),
+            _ => here.send(stranger, game, new, None, e4()),
+        }));
+    }
+    // Each is polled once before the committer can run on this one thread: all 64 are under way.
+    for command in &mut commands {
+        let _ = futures_util::poll!(command);
+    }
+    let answers = join_all(commands).await;
     assert_eq!(here.statements() - before, 1, "one statement on the wire");
     for (index, (answer, (game, ..))) in answers.into_iter().zip(&games).enumerate() {
         match index {
@@ -203,7 +177,10 @@ async fn two_instances_take_turns_although_each_holds_an_old_copy(pool: PgPool) 
     .enumerate()
     {
         let accepted = here.play(player, &game, uci).await.unwrap();
-        assert_eq!(accepted.logged.moment.seq.0, 3 + number as i64);
+        assert_eq!(
+            accepted.logged.moment.seq.0,
+            3 + i64::try_from(number).unwrap()
+        );
     }
 }
 
