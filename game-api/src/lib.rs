@@ -10,6 +10,7 @@ pub mod keys;
 pub mod metrics;
 pub mod migrate;
 pub mod nats;
+pub mod page;
 pub mod players;
 pub mod problem;
 pub mod router;
