@@ -11,8 +11,8 @@ use axum::routing::get;
 use crate::app::App;
 use crate::games;
 use crate::http::{body, limits, observe};
-use crate::players;
 use crate::problem::{self, Problem, Reason};
+use crate::{page, players};
 
 /// Method, template and status of the request metrics that are there from the start.
 #[must_use]
@@ -23,6 +23,7 @@ pub fn routes() -> Vec<(&'static str, &'static str, &'static str)> {
     ];
     [
         &own[..],
+        &page::ROUTES,
         &players::handlers::ROUTES,
         &games::handlers::ROUTES,
     ]
@@ -34,6 +35,7 @@ pub fn routes() -> Vec<(&'static str, &'static str, &'static str)> {
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/health", get(health))
+        .merge(page::router())
         .merge(players::handlers::router())
         .merge(games::handlers::router())
         .fallback(not_found)
