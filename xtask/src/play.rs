@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use e2e::environment::{self, names};
 use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, State};
 
-use crate::build;
 use crate::console::say;
+use crate::{build, smoke};
 
 /// Runs a private Postgres and nats-server under target/, two gateways and two relays; prints where
 /// to look; ends all of it on Ctrl-C and leaves nothing behind.
@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// what happened, and end; non-zero if an invariant failed
     #[arg(long)]
     smoke: bool,
+
+    /// The bots of --smoke take the same moves for the same seed
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
 
     /// Move all ports: gateways N, N+1; their ops ports N+10, N+11; the relays' N+20, N+21;
     /// Postgres N+30; NATS N+31 [default: 8080, 8081; 9100, 9101; 9110, 9111; 8110; 8111]
@@ -61,7 +65,7 @@ async fn play(args: &Args, options: StackOptions) -> Result<ExitCode> {
     };
     where_to_look(&stack);
     let outcome = if args.smoke {
-        smoke(&stack, &mut interrupts).await
+        smoke(args, &stack, &mut interrupts).await
     } else {
         interrupts.next().await;
         Ok(())
@@ -82,8 +86,12 @@ async fn play(args: &Args, options: StackOptions) -> Result<ExitCode> {
     })
 }
 
-async fn smoke(_stack: &Stack, _interrupts: &mut Interrupts) -> Result<()> {
-    Ok(())
+async fn smoke(args: &Args, stack: &Stack, interrupts: &mut Interrupts) -> Result<()> {
+    tokio::select! {
+        outcome = smoke::run(stack, args.seed) => outcome,
+        outcome = stack.given_up() => outcome,
+        () = interrupts.next() => anyhow::bail!("interrupted"),
+    }
 }
 
 fn where_to_look(stack: &Stack) {
