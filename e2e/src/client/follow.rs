@@ -14,7 +14,7 @@ use super::recording::Recording;
 use super::socket::{Identity, Received, Socket};
 
 /// A client gives up when no gateway has taken it for so long.
-const AWAY_MAX: Duration = Duration::from_secs(60);
+const AWAY_MAX: Duration = Duration::from_mins(1);
 /// Pause after a first failed connection; doubled up to a second.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between connections.
@@ -180,8 +180,8 @@ impl Follower {
         self.retry_pause = RETRY_PAUSE_MIN;
         match received {
             Received::Frame(frame) => {
-                self.cursor = frame.cursor().to_owned();
-                self.recording.take(frame)?;
+                frame.cursor().clone_into(&mut self.cursor);
+                self.recording.take(*frame)?;
                 Ok(Some(Happening::Frame))
             }
             Received::Control(Control::Ack {

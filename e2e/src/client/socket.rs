@@ -40,7 +40,7 @@ pub struct Socket {
 #[derive(Clone, Debug)]
 pub enum Received {
     /// A frame.
-    Frame(Frame),
+    Frame(Box<Frame>),
     /// Anything else.
     Control(Control),
 }
@@ -193,7 +193,9 @@ fn read(text: &str) -> serde_json::Result<Received> {
         r#type: &'a str,
     }
     match serde_json::from_str::<Kind<'_>>(text)?.r#type {
-        "event" | "snapshot" => serde_json::from_str(text).map(Received::Frame),
+        "event" | "snapshot" => {
+            serde_json::from_str(text).map(|frame| Received::Frame(Box::new(frame)))
+        }
         _ => serde_json::from_str(text).map(Received::Control),
     }
 }

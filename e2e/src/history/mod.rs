@@ -20,7 +20,7 @@ use crate::load::GameRecord;
 use crate::supervisor::{Stack, connect_nats};
 
 /// The stream catches up within this after the last move, broker restarts included.
-const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
+const CATCH_UP_DEADLINE: Duration = Duration::from_mins(1);
 /// One question at a time.
 const CONNECTIONS_MAX: u32 = 1;
 

@@ -81,7 +81,7 @@ impl Tournament {
                     .acquire_owned()
                     .await
                     .context("the tournament is over")?;
-                play_game(&plan, nth, latencies, progress).await
+                Box::pin(play_game(&plan, nth, latencies, progress)).await
             });
         }
         Self {
