@@ -21,7 +21,7 @@ pub use child::{Child, ChildSpec, State, first_given_up};
 pub use interrupt::Interrupts;
 pub use nats::{Nats, NatsAddresses, connect as connect_nats};
 pub use ports::{Ports, loopback};
-pub use postgres::{Durability, Postgres, PostgresAddresses};
+pub use postgres::{Durability, Postgres, PostgresAddresses, RolePasswords};
 pub use process::{Ended, Launch, Process};
 pub use readiness::Readiness;
 pub use run_dir::RunDir;
