@@ -22,7 +22,7 @@ pub use interrupt::Interrupts;
 pub use nats::{Nats, NatsAddresses, connect as connect_nats};
 pub use ports::{Ports, loopback};
 pub use postgres::{Durability, Postgres, PostgresAddresses, RolePasswords};
-pub use process::{Ended, Launch, Process};
+pub use process::{Ended, Launch, Process, terminate};
 pub use readiness::Readiness;
 pub use run_dir::RunDir;
 pub use services::ServiceBinaries;
