@@ -9,5 +9,6 @@ mod commits;
 mod harness;
 mod http;
 mod players;
+mod process;
 mod roles;
 mod serving;
