@@ -4,6 +4,7 @@ pub mod app;
 pub mod config;
 pub mod database;
 pub mod games;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod keys;

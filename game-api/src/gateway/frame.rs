@@ -1,0 +1,325 @@
+//! Frames: the objects in which a viewer is told of a game, the same over every transport.
+//!
+//! An `event` frame is made once per view class and its bytes are shared by all who get it. A
+//! `snapshot` is drawn once per state and class; only the time of sending is put in for each.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use shared::ids::GameId;
+
+use super::cursor::Cursors;
+use crate::games::entity::{Logged, Moment};
+use crate::rules::ViewClass;
+
+/// Which kind of frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// One change of what the viewer sees.
+    Event,
+    /// The whole of it, in place of the events that led to it.
+    Snapshot,
+}
+
+impl FrameKind {
+    /// The frame's `type`, and the event name of SSE.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// One frame, ready to be sent to any viewer of its class.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Its kind.
+    pub kind: FrameKind,
+    /// Its number in its class.
+    pub n: i64,
+    /// The cursor of who has seen it.
+    pub cursor: Arc<str>,
+    /// The JSON text.
+    pub text: Utf8Bytes,
+    /// When its event was recorded, the database's time.
+    pub at_ms: i64,
+}
+
+/// A snapshot but for the time of its sending.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    n: i64,
+    cursor: Arc<str>,
+    at_ms: i64,
+    /// The text up to the value of `now_ms`, the last member.
+    head: String,
+}
+
+impl Drawn {
+    /// The frame, sent at `now_ms` of the database's clock.
+    #[must_use]
+    pub fn at(&self, now_ms: i64) -> Frame {
+        let mut text = String::with_capacity(self.head.len() + 21);
+        text.push_str(&self.head);
+        let _ = write!(text, "{now_ms}}}");
+        Frame {
+            kind: FrameKind::Snapshot,
+            n: self.n,
+            cursor: Arc::clone(&self.cursor),
+            text: text.into(),
+            at_ms: self.at_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct EventFrame<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    topic: &'a str,
+    n: i64,
+    cursor: &'a str,
+    event: Map<String, Value>,
+    view: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct SnapshotFrame<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    topic: &'a str,
+    n: i64,
+    cursor: &'a str,
+    game: &'a Value,
+    view: Map<String, Value>,
+    at_ms: i64,
+}
+
+/// The topic of a game.
+#[must_use]
+pub fn topic(game: GameId) -> String {
+    format!("game:{game}")
+}
+
+/// The `event` frame of an event for `class`; none if the event does not concern that class.
+#[must_use]
+pub fn event(cursors: &Cursors, logged: &Logged, class: ViewClass) -> Option<Frame> {
+    let n = logged.n(class)?;
+    let cursor = cursors.seal(logged.game, class, n);
+    let text = text_of(&EventFrame {
+        kind: FrameKind::Event.as_str(),
+        topic: &topic(logged.game),
+        n,
+        cursor: &cursor,
+        event: logged.event(class),
+        view: logged.moment.view(class),
+    });
+    Some(Frame {
+        kind: FrameKind::Event,
+        n,
+        cursor: cursor.into(),
+        text: text.into(),
+        at_ms: logged.moment.at_ms,
+    })
+}
+
+/// The `snapshot` of a game for `class`, `described` being the protocol's `game` object for it.
+#[must_use]
+pub fn snapshot(
+    cursors: &Cursors,
+    game: GameId,
+    moment: &Moment,
+    described: &Value,
+    class: ViewClass,
+) -> Drawn {
+    let n = moment.numbers.of(class);
+    let cursor = cursors.seal(game, class, n);
+    let mut head = text_of(&SnapshotFrame {
+        kind: FrameKind::Snapshot.as_str(),
+        topic: &topic(game),
+        n,
+        cursor: &cursor,
+        game: described,
+        view: moment.view(class),
+        at_ms: moment.at_ms,
+    });
+    head.pop();
+    head.push_str(",\"now_ms\":");
+    Drawn {
+        n,
+        cursor: cursor.into(),
+        at_ms: moment.at_ms,
+        head,
+    }
+}
+
+/// The digest of a view: hexadecimal SHA-256 of its RFC 8785 form.
+#[must_use]
+pub fn digest(view: &Map<String, Value>) -> String {
+    let canonical = serde_jcs::to_vec(view).unwrap_or_else(|error| {
+        unreachable!("a view has text keys and finite numbers: {error}");
+    });
+    let hash = Sha256::digest(&canonical);
+    hash.iter().fold(String::with_capacity(64), |mut hex, b| {
+        let _ = write!(hex, "{b:02x}");
+        hex
+    })
+}
+
+fn text_of(frame: &impl Serialize) -> String {
+    serde_json::to_string(frame).unwrap_or_else(|error| {
+        unreachable!("a frame has text keys and serializes: {error}");
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shared::ids::EventId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::games::entity::{EventKind, GameStatus, Numbers, Seq};
+    use crate::keys::Keys;
+    use crate::rules::{Seat, by_name};
+
+    fn cursors() -> Cursors {
+        Cursors::new(Arc::new(Keys::new([7; 32], &[])))
+    }
+
+    /// White has moved in a game that lives.
+    fn moved() -> Logged {
+        let ruleset = by_name("fog-chess").unwrap();
+        let action = json!({"type": "move", "uci": "e2e4"});
+        let played = ruleset
+            .play(
+                &ruleset.opening().state,
+                Seat::White,
+                action.as_object().unwrap(),
+            )
+            .unwrap();
+        Logged {
+            game: GameId(Uuid::from_u128(5)),
+            event_id: EventId(Uuid::from_u128(6)),
+            kind: EventKind::Moved,
+            by: Some(Seat::White),
+            record: Some(played.record),
+            audience: played.audience,
+            moment: Moment {
+                ruleset,
+                seq: Seq(3),
+                numbers: Numbers([3, 2, 3]),
+                scene: played.scene,
+                status: GameStatus::Active,
+                draw_offer: None,
+                result: None,
+                clock: None,
+                at_ms: 1_700_000_000_000,
+            },
+        }
+    }
+
+    fn parsed(frame: &Frame) -> Value {
+        serde_json::from_str(&frame.text).unwrap()
+    }
+
+    fn members(value: &Value) -> Vec<&str> {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
+    }
+
+    #[test]
+    fn an_event_frame_has_the_members_of_the_protocol_and_its_classs_number() {
+        let frame = event(&cursors(), &moved(), ViewClass::Black).unwrap();
+        let value = parsed(&frame);
+        assert_eq!(
+            members(&value),
+            ["cursor", "event", "n", "topic", "type", "view"]
+        );
+        assert_eq!(value["type"], "event");
+        assert_eq!(value["topic"], "game:00000000-0000-0000-0000-000000000005");
+        assert_eq!((frame.n, &value["n"]), (2, &json!(2)));
+        assert_eq!(value["cursor"], &*frame.cursor);
+    }
+
+    #[test]
+    fn only_the_mover_is_told_the_move() {
+        let uci = |class| {
+            parsed(&event(&cursors(), &moved(), class).unwrap())["event"]
+                .get("uci")
+                .cloned()
+        };
+        assert_eq!(uci(ViewClass::White), Some(json!("e2e4")));
+        assert_eq!(uci(ViewClass::Black), None);
+        assert_eq!(uci(ViewClass::Public), None);
+    }
+
+    #[test]
+    fn the_public_sees_fog_alone() {
+        let frame = event(&cursors(), &moved(), ViewClass::Public).unwrap();
+        assert_eq!(parsed(&frame)["view"]["board"], "?".repeat(64));
+    }
+
+    #[test]
+    fn a_class_that_is_not_concerned_gets_no_frame() {
+        let mut hidden = moved();
+        hidden.audience = [true, false, false];
+        assert!(event(&cursors(), &hidden, ViewClass::Black).is_none());
+    }
+
+    #[test]
+    fn a_snapshot_says_when_it_was_sent_and_when_its_clock_was_read() {
+        let logged = moved();
+        let described = json!({"id": "x"});
+        let drawn = snapshot(
+            &cursors(),
+            logged.game,
+            &logged.moment,
+            &described,
+            ViewClass::White,
+        );
+        let value = parsed(&drawn.at(1_700_000_000_250));
+        assert_eq!(
+            members(&value),
+            [
+                "at_ms", "cursor", "game", "n", "now_ms", "topic", "type", "view"
+            ]
+        );
+        assert_eq!(value["now_ms"], 1_700_000_000_250_i64);
+        assert_eq!(value["at_ms"], 1_700_000_000_000_i64);
+        assert_eq!((&value["n"], &value["game"]), (&json!(3), &described));
+    }
+
+    #[test]
+    fn a_snapshot_and_an_event_of_the_same_state_carry_one_cursor() {
+        let logged = moved();
+        let drawn = snapshot(
+            &cursors(),
+            logged.game,
+            &logged.moment,
+            &json!({}),
+            ViewClass::White,
+        );
+        let frame = event(&cursors(), &logged, ViewClass::White).unwrap();
+        assert_eq!(drawn.at(1).cursor, frame.cursor);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_canonical_form() {
+        let view = json!({"b": 1, "a": [1.0, "é"]});
+        // SHA-256 of {"a":[1,"é"],"b":1}
+        let expected = Sha256::digest("{\"a\":[1,\"é\"],\"b\":1}".as_bytes());
+        let expected: String = expected.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(digest(view.as_object().unwrap()), expected);
+    }
+}
