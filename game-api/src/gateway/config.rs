@@ -1,0 +1,38 @@
+//! The gateway's settings.
+
+use std::time::Duration;
+
+use shared::env::{BadVariable, Env, millis_or, number_or};
+
+/// What may be set.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// `GATEWAY_RECONCILE_MS`, 100 to 60000, default 3000: how often the watched games are compared
+    /// with the database while NATS is there, and so how late a lost message is at most.
+    pub reconcile_every: Duration,
+    /// `GATEWAY_SOCKETS_PER_PLAYER`, 1 to 10000, default 32: open WebSockets of one player on one
+    /// instance.
+    pub sockets_per_player_max: usize,
+    /// `GATEWAY_RECONNECT_SPREAD_MS`, 0 to 60000, default 3000: over how long a drain spreads the
+    /// return of its clients.
+    pub reconnect_spread: Duration,
+    /// `GATEWAY_HEARTBEAT_MS`, 1000 to 120000, default 25000: between two pings to a WebSocket, and
+    /// between two comments of a quiet SSE stream.
+    pub heartbeat: Duration,
+}
+
+impl GatewayConfig {
+    /// Reads the variables.
+    ///
+    /// # Errors
+    /// The first one that cannot be used.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let sockets = number_or(env, "GATEWAY_SOCKETS_PER_PLAYER", 32, 1..=10_000)?;
+        Ok(Self {
+            reconcile_every: millis_or(env, "GATEWAY_RECONCILE_MS", 3000, 100..=60_000)?,
+            sockets_per_player_max: usize::try_from(sockets).unwrap_or(usize::MAX),
+            reconnect_spread: millis_or(env, "GATEWAY_RECONNECT_SPREAD_MS", 3000, 0..=60_000)?,
+            heartbeat: millis_or(env, "GATEWAY_HEARTBEAT_MS", 25_000, 1000..=120_000)?,
+        })
+    }
+}
