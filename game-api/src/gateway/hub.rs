@@ -13,7 +13,9 @@ use tokio::time::timeout;
 use super::clock::{DatabaseClock, MEASURE_EVERY};
 use super::config::GatewayConfig;
 use super::cursor::Cursors;
+use super::heartbeat::Heartbeat;
 use super::link::Link;
+use super::places::Places;
 use super::room::{self, Room, Seated};
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
@@ -55,6 +57,8 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     parts: Parts,
     clock: DatabaseClock,
+    heartbeat: Heartbeat,
+    places: Places,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
 
@@ -63,7 +67,10 @@ impl Gateway {
     #[must_use]
     pub fn start(parts: Parts) -> Self {
         let life = parts.life.clone();
+        let open = parts.metrics.gateway_connections.clone();
         let gateway = Self(Arc::new(Inner {
+            heartbeat: Heartbeat::start(parts.config.heartbeat, &life),
+            places: Places::new(parts.config.sockets_per_player_max, open),
             parts,
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
@@ -154,11 +161,33 @@ impl Gateway {
         self.0.clock.now_ms()
     }
 
+    /// Takes in that an event committed at `at_ms` of the database's clock was written to a client.
+    pub(super) fn observe_delivery(&self, at_ms: i64, written: Instant) {
+        let seconds = (self.0.clock.at_ms(written) - at_ms as f64) / 1000.0;
+        self.metrics().gateway_event_delivery_seconds.observe(seconds.max(0.0));
+    }
+
+    /// Takes in that a connection or a message was refused.
+    pub(super) fn rejected(&self, reason: Reason) {
+        let rejected = &self.metrics().gateway_rejected_total;
+        rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    pub(super) fn heartbeat(&self) -> &Heartbeat {
+        &self.0.heartbeat
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.0.places
+    }
+
     pub(super) fn clock(&self) -> &DatabaseClock {
         &self.0.clock
     }
 
-    pub(super) fn cursors(&self) -> &Cursors {
+    /// Seals and opens cursors.
+    #[must_use]
+    pub fn cursors(&self) -> &Cursors {
         &self.0.parts.cursors
     }
 
