@@ -24,7 +24,7 @@ impl Link {
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             // The client is gone: nothing changes any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::frame::{Frame, FrameKind};
 use super::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::app::App;
-use crate::http::Caller;
+use crate::http::caller::Caller;
 use crate::http::extract::{PathId, StrictQuery};
 use crate::problem::{Problem, Reason};
 
@@ -27,7 +27,7 @@ const WAIT_MS_MAX: u64 = 30_000;
 /// The query of the long poll.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PollQuery {
+pub(super) struct PollQuery {
     after: Option<String>,
     limit: Option<usize>,
     wait_ms: Option<u64>,
@@ -36,7 +36,7 @@ pub struct PollQuery {
 
 /// `GET /v1/games/{id}/events`: the frames after the cursor, from n = 1 without one. If there are
 /// none, waits for up to `wait_ms` (0 by default) for the first.
-pub async fn events(
+pub(super) async fn events(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(game): PathId<GameId>,

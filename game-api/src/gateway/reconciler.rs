@@ -37,7 +37,10 @@ pub(super) async fn run(gateway: Gateway) {
         let pause = if quick { AWAY_EVERY } else { gateway.config().reconcile_every };
         tokio::select! {
             () = sleep(pause) => {}
-            () = link.changed() => settled_at = Instant::now() + SETTLING,
+            // Whoever watched nothing has missed nothing.
+            () = link.changed() => if !gateway.is_vacant() {
+                settled_at = Instant::now() + SETTLING;
+            },
             () = draining.cancelled(), if !quick => {}
             () = stopping.cancelled() => return,
         }

@@ -21,7 +21,7 @@ use super::frame::Frame;
 use super::places::Place;
 use super::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::app::App;
-use crate::http::Caller;
+use crate::http::caller::Caller;
 use crate::http::extract::{PathId, StrictQuery};
 use crate::problem::{Problem, Reason};
 
@@ -31,14 +31,14 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// The query of the stream.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StreamQuery {
+pub(super) struct StreamQuery {
     after: Option<String>,
     code: Option<String>,
 }
 
 /// `GET /v1/games/{id}/stream?after=&code=`: the frames after `Last-Event-ID`, else after `after`,
 /// else from n = 1, and then as they come.
-pub async fn stream(
+pub(super) async fn stream(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(game): PathId<GameId>,

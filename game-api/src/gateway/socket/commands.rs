@@ -16,27 +16,27 @@ use crate::problem::Problem;
 const COMMANDS_MAX: usize = 32;
 
 /// A command's end.
-pub struct Done {
+pub(super) struct Done {
     /// The client's name for the request.
-    pub reference: String,
+    pub(super) reference: String,
     /// The game.
-    pub game: GameId,
+    pub(super) game: GameId,
     /// What it came to.
-    pub result: Result<Accepted, Problem>,
+    pub(super) result: Result<Accepted, Problem>,
     /// The trace it was carried out in.
-    pub trace_id: String,
+    pub(super) trace_id: String,
 }
 
 /// A command as it came.
-pub struct Sent {
+pub(super) struct Sent {
     /// The client's name for the request.
-    pub reference: String,
+    pub(super) reference: String,
     /// Who sent it.
-    pub player: PlayerId,
+    pub(super) player: PlayerId,
     /// The game.
-    pub game: GameId,
+    pub(super) game: GameId,
     /// The command.
-    pub request: CommandRequest,
+    pub(super) request: CommandRequest,
 }
 
 struct Running {
@@ -46,24 +46,24 @@ struct Running {
 
 /// The commands of one socket.
 #[derive(Default)]
-pub struct Commands {
+pub(super) struct Commands {
     running: Vec<Running>,
     waiting: VecDeque<Sent>,
 }
 
 impl Commands {
     /// Whether no more may come for now.
-    pub fn are_full(&self) -> bool {
+    pub(super) fn are_full(&self) -> bool {
         self.running.len() + self.waiting.len() >= COMMANDS_MAX
     }
 
     /// Whether none is in flight.
-    pub fn are_done(&self) -> bool {
+    pub(super) fn are_done(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
     /// Carries a command out as soon as those of its game before it are done.
-    pub fn add(&mut self, games: &Games, sent: Sent) {
+    pub(super) fn add(&mut self, games: &Games, sent: Sent) {
         if self.running.iter().any(|running| running.game == sent.game) {
             self.waiting.push_back(sent);
         } else {
@@ -72,7 +72,7 @@ impl Commands {
     }
 
     /// Waits for the next command that is done.
-    pub async fn next(&mut self, games: &Games) -> Done {
+    pub(super) async fn next(&mut self, games: &Games) -> Done {
         poll_fn(|cx| self.poll_next(games, cx)).await
     }
 

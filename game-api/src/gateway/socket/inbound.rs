@@ -67,29 +67,20 @@ pub struct Refused {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Wire {
     Subscribe {
-        #[serde(rename = "ref")]
-        reference: String,
         topic: String,
         cursor: Option<String>,
         code: Option<String>,
     },
     Unsubscribe {
-        #[serde(rename = "ref")]
-        reference: String,
         topic: String,
     },
     Command {
-        #[serde(rename = "ref")]
-        reference: String,
         game: String,
         command_id: String,
         at: Option<i64>,
         action: Map<String, Value>,
     },
-    Ping {
-        #[serde(rename = "ref")]
-        reference: String,
-    },
+    Ping {},
 }
 
 /// Reads a text message.
@@ -97,36 +88,38 @@ enum Wire {
 /// # Errors
 /// [`Refused`] with reason `invalid`, or `not_found` for a topic of no kind that is served.
 pub fn parse(text: &str) -> Result<Inbound, Refused> {
-    let value = match serde_json::from_str::<Value>(text) {
+    let mut value = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(members)) => members,
         Ok(_) => return Err(invalid(None, "a message is a JSON object")),
         Err(error) => return Err(invalid(None, &format!("the message is no JSON: {error}"))),
     };
-    let reference = match value.get("ref") {
-        Some(Value::String(text)) if text.len() <= REF_BYTES_MAX => text.clone(),
+    let reference = match value.remove("ref") {
+        Some(Value::String(text)) if text.len() <= REF_BYTES_MAX => text,
         Some(Value::String(_)) => return Err(invalid(None, "a ref has at most 64 bytes")),
         Some(_) => return Err(invalid(None, "a ref is a string")),
         None => return Err(invalid(None, "a message has a ref")),
     };
-    let refused = |problem| Refused { reference: Some(reference.clone()), problem };
     let wire = serde_json::from_value::<Wire>(Value::Object(value))
         .map_err(|error| invalid(Some(&reference), &error.to_string()))?;
-    request(wire).map(|request| Inbound { reference: reference.clone(), request }).map_err(refused)
+    match request(wire) {
+        Ok(request) => Ok(Inbound { reference, request }),
+        Err(problem) => Err(Refused { reference: Some(reference), problem }),
+    }
 }
 
 fn request(wire: Wire) -> Result<Request, Problem> {
     Ok(match wire {
-        Wire::Subscribe { topic, cursor, code, .. } => {
+        Wire::Subscribe { topic, cursor, code } => {
             Request::Subscribe { game: game_of(&topic)?, cursor, code }
         }
-        Wire::Unsubscribe { topic, .. } => Request::Unsubscribe { game: game_of(&topic)? },
-        Wire::Command { game, command_id, at, action, .. } => Request::Command {
+        Wire::Unsubscribe { topic } => Request::Unsubscribe { game: game_of(&topic)? },
+        Wire::Command { game, command_id, at, action } => Request::Command {
             game: GameId(uuid("game", &game)?),
             command_id: CommandId(uuid("command_id", &command_id)?),
             at,
             action,
         },
-        Wire::Ping { .. } => Request::Ping,
+        Wire::Ping {} => Request::Ping,
     })
 }
 

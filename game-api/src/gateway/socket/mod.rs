@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::http::Caller;
+use crate::http::caller::Caller;
 use crate::http::extract::StrictQuery;
 use crate::problem::{Problem, Reason};
 

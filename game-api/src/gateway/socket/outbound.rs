@@ -8,7 +8,7 @@ use crate::problem::Problem;
 /// A message that is made for one socket.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Outbound<'a> {
+pub(super) enum Outbound<'a> {
     /// The socket is open; `now_ms` is the database's time.
     Welcome {
         /// Milliseconds since 1970.
@@ -73,13 +73,13 @@ pub enum Outbound<'a> {
 
 impl<'a> Outbound<'a> {
     /// A refusal.
-    pub fn error(reference: Option<&'a str>, problem: &'a Problem) -> Self {
+    pub(super) fn error(reference: Option<&'a str>, problem: &'a Problem) -> Self {
         Self::Error { reference, reason: problem.reason.as_str(), detail: &problem.detail }
     }
 
     /// The message's `type`, by which it is counted.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Welcome { .. } => "welcome",
             Self::Subscribed { .. } => "subscribed",
@@ -93,7 +93,7 @@ impl<'a> Outbound<'a> {
 
     /// The JSON text.
     #[must_use]
-    pub fn text(&self) -> Utf8Bytes {
+    pub(super) fn text(&self) -> Utf8Bytes {
         let text = serde_json::to_string(self).unwrap_or_else(|error| {
             unreachable!("a message has text keys and serializes: {error}");
         });

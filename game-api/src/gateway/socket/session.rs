@@ -100,7 +100,7 @@ struct Session {
 }
 
 /// Serves a socket to its end.
-pub async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
+pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
     let gateway = app.gateway.clone();
     let stopping = app.life.stopping();
     let mut session = Session {
@@ -145,13 +145,11 @@ impl Session {
         loop {
             let woken = if self.writer.is_dirty() {
                 // More may be ready: it goes out in the same flush.
-                match self.woken().now_or_never() {
-                    Some(woken) => woken,
-                    None => {
-                        self.writer.flush().await?;
-                        continue;
-                    }
-                }
+                let Some(woken) = self.woken().now_or_never() else {
+                    self.writer.flush().await?;
+                    continue;
+                };
+                woken
             } else {
                 self.woken().await
             };
@@ -169,6 +167,7 @@ impl Session {
     async fn woken(&mut self) -> Woken {
         let leaving = self.leaving;
         let may_read = leaving.is_none() && !self.commands.are_full();
+        let answered = self.commands.are_done();
         tokio::select! {
             (game, step) = self.topics.next() => Woken::Topic(game, step),
             done = self.commands.next(&self.app.games) => Woken::Command(done),
@@ -178,7 +177,7 @@ impl Session {
                 Woken::Beat(beat)
             }
             () = late(&mut self.first_message) => Woken::Late,
-            () = drain_over(leaving, self.commands.are_done()) => Woken::DrainOver,
+            () = drain_over(leaving, answered) => Woken::DrainOver,
         }
     }
 

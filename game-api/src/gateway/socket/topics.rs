@@ -1,7 +1,6 @@
 //! The topics of one socket. Each is a future that waits for its next frames; together they are
 //! polled in place, so that a quiet topic costs nothing but its own wait.
 
-use std::future::Future;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,12 +15,12 @@ use crate::gateway::subscription::{Opened, Subscription, Wanted};
 use crate::problem::Problem;
 
 /// Topics of one socket.
-pub const TOPICS_MAX: usize = 32;
+pub(super) const TOPICS_MAX: usize = 32;
 /// Between two attempts to read what a subscriber is owed while the database is away.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What a topic has come to.
-pub enum Step {
+pub(super) enum Step {
     /// The subscription under the client's name for it was opened, or refused.
     Opened(String, Result<Box<Opened>, Problem>),
     /// Frames to be sent.
@@ -37,7 +36,7 @@ struct Topic {
 
 /// The topics of one socket.
 #[derive(Default)]
-pub struct Topics {
+pub(super) struct Topics {
     topics: Vec<Topic>,
     /// Which topic is asked first, so that a busy one does not keep the others waiting.
     first: usize,
@@ -45,17 +44,17 @@ pub struct Topics {
 
 impl Topics {
     /// Whether the game is among them.
-    pub fn contain(&self, game: GameId) -> bool {
+    pub(super) fn contain(&self, game: GameId) -> bool {
         self.topics.iter().any(|topic| topic.game == game)
     }
 
     /// Whether there is no room for another one.
-    pub fn are_full(&self) -> bool {
+    pub(super) fn are_full(&self) -> bool {
         self.topics.len() >= TOPICS_MAX
     }
 
     /// Begins to open a subscription; an earlier one of the same game ends here.
-    pub fn open(&mut self, gateway: &Gateway, reference: String, wanted: Wanted) {
+    pub(super) fn open(&mut self, gateway: &Gateway, reference: String, wanted: Wanted) {
         let game = wanted.game;
         self.close(game);
         let gateway = gateway.clone();
@@ -67,7 +66,7 @@ impl Topics {
     }
 
     /// Goes on with a subscription whose step was taken.
-    pub fn resume(&mut self, game: GameId, subscription: Box<Subscription>) {
+    pub(super) fn resume(&mut self, game: GameId, subscription: Box<Subscription>) {
         if let Some(topic) = self.topics.iter_mut().find(|topic| topic.game == game) {
             topic.step.set(next(subscription));
             topic.taken = false;
@@ -75,14 +74,14 @@ impl Topics {
     }
 
     /// Ends a subscription; says whether there was one.
-    pub fn close(&mut self, game: GameId) -> bool {
+    pub(super) fn close(&mut self, game: GameId) -> bool {
         let before = self.topics.len();
         self.topics.retain(|topic| topic.game != game);
         self.topics.len() < before
     }
 
     /// Waits for the next step of any topic.
-    pub async fn next(&mut self) -> (GameId, Step) {
+    pub(super) async fn next(&mut self) -> (GameId, Step) {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -104,14 +103,12 @@ impl Topics {
     }
 }
 
-fn next(mut subscription: Box<Subscription>) -> impl Future<Output = Step> + Send + 'static {
-    async move {
-        loop {
-            match subscription.next().await {
-                Ok(frames) => return Step::Frames(subscription, frames),
-                // The client waits a little longer; what is committed comes when it can be read.
-                Err(_) => sleep(RETRY_EVERY).await,
-            }
+async fn next(mut subscription: Box<Subscription>) -> Step {
+    loop {
+        match subscription.next().await {
+            Ok(frames) => return Step::Frames(subscription, frames),
+            // The client waits a little longer; what is committed comes when it can be read.
+            Err(_) => sleep(RETRY_EVERY).await,
         }
     }
 }

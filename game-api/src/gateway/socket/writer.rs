@@ -19,7 +19,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a socket cannot be written to any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteError {
+pub(super) enum WriteError {
     /// No progress in [`STALL_MAX`].
     Stalled,
     /// The connection is gone.
@@ -27,7 +27,7 @@ pub enum WriteError {
 }
 
 /// A socket with what was written to it and not yet flushed.
-pub struct Writer {
+pub(super) struct Writer {
     socket: WebSocket,
     gateway: Gateway,
     dirty: bool,
@@ -37,28 +37,28 @@ pub struct Writer {
 
 impl Writer {
     /// Nothing is written yet.
-    pub fn new(socket: WebSocket, gateway: Gateway) -> Self {
+    pub(super) fn new(socket: WebSocket, gateway: Gateway) -> Self {
         Self { socket, gateway, dirty: false, committed_ms: Vec::new() }
     }
 
     /// Whether something waits for a flush.
-    pub fn is_dirty(&self) -> bool {
+    pub(super) fn is_dirty(&self) -> bool {
         self.dirty
     }
 
     /// The next message of the client; none once the connection has ended.
-    pub async fn read(&mut self) -> Option<Result<Message, axum::Error>> {
+    pub(super) async fn read(&mut self) -> Option<Result<Message, axum::Error>> {
         self.socket.next().await
     }
 
     /// Writes a message.
-    pub async fn say(&mut self, message: &Outbound<'_>) -> Result<(), WriteError> {
+    pub(super) async fn say(&mut self, message: &Outbound<'_>) -> Result<(), WriteError> {
         self.count(message.kind());
         self.put(Message::Text(message.text())).await
     }
 
     /// Writes a frame; if its event happened while the viewer was there, its way is timed.
-    pub async fn frame(&mut self, frame: &Frame, live: bool) -> Result<(), WriteError> {
+    pub(super) async fn frame(&mut self, frame: &Frame, live: bool) -> Result<(), WriteError> {
         self.count(frame.kind.as_str());
         if live {
             self.committed_ms.push(frame.at_ms);
@@ -67,7 +67,7 @@ impl Writer {
     }
 
     /// Writes frames of a subscription.
-    pub async fn frames(
+    pub(super) async fn frames(
         &mut self,
         subscription: &Subscription,
         frames: &[Frame],
@@ -79,12 +79,12 @@ impl Writer {
     }
 
     /// Writes a ping.
-    pub async fn ping(&mut self) -> Result<(), WriteError> {
+    pub(super) async fn ping(&mut self) -> Result<(), WriteError> {
         self.put(Message::Ping(bytes::Bytes::new())).await
     }
 
     /// Sends what was written.
-    pub async fn flush(&mut self) -> Result<(), WriteError> {
+    pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
         within(self.socket.flush()).await?;
         self.dirty = false;
         if !self.committed_ms.is_empty() {
@@ -99,7 +99,7 @@ impl Writer {
     /// Says why and goes. `readable` is false after a message that could not be read to its end:
     /// what is left of it stands in the way of the client's answer, and closing at once would
     /// take the explanation back from the network, so there the client is given the time alone.
-    pub async fn close(mut self, code: u16, reason: &'static str, readable: bool) {
+    pub(super) async fn close(mut self, code: u16, reason: &'static str, readable: bool) {
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
         let goodbye = async {
             self.socket.send(Message::Close(Some(frame))).await?;
