@@ -1,5 +1,5 @@
 """Checks what no schema knows: that docker-compose.yml, prometheus.yml, the Dockerfile, the code
-and docs/configuration.md name the same things. Run by deploy/check.sh; prints what is wrong.
+and its documentation name the same things. Run by deploy/check.sh; prints what is wrong.
 """
 
 import re
@@ -35,6 +35,8 @@ def variables_of(source):
     """The names that the non-test part of a service's configuration reads."""
     found = set()
     for path in sorted((ROOT / source).rglob("*.rs")):
+        if "tests" in (*path.parts, path.stem):
+            continue
         body = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
         if "env::" in body or "Env" in body:
             found |= set(NAME.findall(body))
@@ -106,6 +108,32 @@ def check_secrets(compose):
                 yield f"{name}: {variable} is not the same on every instance"
 
 
+def check_architecture(architecture):
+    """Every path, and every test of the table of invariants, is there."""
+    for path in sorted(set(re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?)`", architecture))):
+        if "." in Path(path).name or path.endswith("/"):
+            place = ROOT / path
+            shorthand = [*ROOT.glob(f"game-api/src/{path}"), *ROOT.glob(f"game-api/src/gateway/{path}"),
+                         *ROOT.glob(f"outbox-relay/src/{path}")]
+            if not place.exists() and not shorthand:
+                yield f"ARCHITECTURE.md names {path}, which is not there"
+    invariants = architecture.partition("## Invariants")[2].partition("\n## ")[0]
+    tests = set()
+    for source in ("game-api", "outbox-relay", "shared", "e2e", "xtask"):
+        for path in (ROOT / source).rglob("*.rs"):
+            tests |= set(re.findall(r"fn (\w+)\(", path.read_text(encoding="utf-8")))
+    for test in sorted(set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", invariants)) - tests):
+        yield f"ARCHITECTURE.md names the test {test}, which is not there"
+
+
+def check_links():
+    """Every relative link of the documentation leads somewhere."""
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                yield f"{page.relative_to(ROOT)} links to {target}, which is not there"
+
+
 def main():
     compose = yaml("docker-compose.yml")
     documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", text("docs/configuration.md")))
@@ -115,6 +143,8 @@ def main():
         *check_drain(compose),
         *check_targets(compose, yaml("prometheus.yml")),
         *check_secrets(compose),
+        *check_architecture(text("ARCHITECTURE.md")),
+        *check_links(),
     ]
     for problem in problems:
         print(problem)

@@ -4,6 +4,11 @@
 //! It talks to the services as a client does, and looks into Postgres and NATS as an operator
 //! would; it shares no code with them.
 
+pub mod client;
 pub mod environment;
+pub mod faults;
+pub mod history;
+pub mod load;
+pub mod otlp;
 pub mod provision;
 pub mod supervisor;

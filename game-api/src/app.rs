@@ -7,6 +7,8 @@ use sqlx::PgPool;
 
 use crate::config::Config;
 use crate::database::Failures;
+use crate::games::service::Games;
+use crate::gateway::cursor::Cursors;
 use crate::health::Health;
 use crate::http::limits::Limits;
 use crate::metrics::Metrics;
@@ -28,6 +30,10 @@ pub struct App {
     pub credentials: Credentials,
     /// Players.
     pub players: Players,
+    /// Games.
+    pub games: Games,
+    /// Seals and opens cursors.
+    pub cursors: Cursors,
     /// Rate limits.
     pub limits: Arc<Limits>,
     /// Metrics.
@@ -60,6 +66,14 @@ impl App {
         Ok(Arc::new(Self {
             credentials: Credentials::new(config.keys.clone(), config.credentials, clock),
             players: Players::new(pool.clone(), failures.clone()),
+            games: Games::start(
+                pool.clone(),
+                nats.client.clone(),
+                failures.clone(),
+                metrics.clone(),
+                life,
+            ),
+            cursors: Cursors::new(Arc::new(config.keys.clone())),
             config,
             pool,
             nats,

@@ -166,13 +166,6 @@ impl Readiness {
     pub fn check(&self) -> Result<(), String> {
         self.0.borrow().clone()
     }
-
-    /// Waits until [`Self::check`] is good; never ends if the process drains before.
-    pub async fn ready(&mut self) {
-        if self.0.wait_for(Result::is_ok).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 async fn look_until_ready(pool: &PgPool, sender: &watch::Sender<Result<(), String>>) {
@@ -187,6 +180,7 @@ async fn look_until_ready(pool: &PgPool, sender: &watch::Sender<Result<(), Strin
         let ready = found.is_ok();
         drop(sender.send_replace(found));
         if ready {
+            tracing::info!("ready");
             return;
         }
         sleep(READINESS_POLL).await;
@@ -212,5 +206,34 @@ async fn migrated(pool: &PgPool) -> Result<(), String> {
             Err("the database has no migrations: run `game-api migrate`".to_owned())
         }
         Err(error) => Err(chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_never_answers_leaves_time_for_the_answer() {
+        let begun = Instant::now();
+        let error = bounded(pending::<Result<(), sqlx::Error>>())
+            .await
+            .unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(chain(&error), "the database did not answer within 8 s");
+    }
+
+    #[test]
+    fn a_log_line_has_every_cause_once() {
+        let error = WorkError::from(sqlx::Error::PoolTimedOut);
+        let line = chain(&error);
+        assert!(
+            line.starts_with("the database refused or could not be reached: "),
+            "{line}"
+        );
     }
 }

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod metrics;
 pub mod migrate;
 pub mod nats;
+pub mod page;
 pub mod players;
 pub mod problem;
 pub mod router;
@@ -72,19 +73,14 @@ pub async fn run(config: Config, listeners: Listeners, life: Lifecycle) -> Resul
 /// Starts both ports of an instance; they end with its life.
 pub fn serve(app: &Arc<App>, listeners: Listeners) {
     let life = &app.life;
-    let mut readiness = Readiness::watch(app.pool.clone(), life);
-    let ops = ops(app, &readiness);
-    let (ready, draining) = (ops.clone(), life.draining());
-    life.spawn_task("ready", async move {
-        tokio::select! {
-            () = readiness.ready() => {
-                ready.set_ready(true);
-                tracing::info!("ready");
-            }
-            () = draining.cancelled() => {}
-        }
+    let readiness = Readiness::watch(app.pool.clone(), life);
+    let ops = ops(app, readiness);
+    // From here on the probe alone says what is missing.
+    ops.set_ready(true);
+    let (drained, draining) = (ops.clone(), life.draining());
+    life.spawn_task("readiness off", async move {
         draining.cancelled().await;
-        ready.set_ready(false);
+        drained.set_ready(false);
     });
     life.spawn_worker(
         "public port",
@@ -115,8 +111,8 @@ fn serve_ops(ops: Ops, listener: TcpListener, life: &Lifecycle) {
     });
 }
 
-fn ops(app: &Arc<App>, readiness: &Readiness) -> Ops {
-    let (readiness, health) = (readiness.clone(), app.health.clone());
+fn ops(app: &Arc<App>, readiness: Readiness) -> Ops {
+    let health = app.health.clone();
     Ops::new(
         app.metrics.registry(),
         Arc::new(move || readiness.check()),

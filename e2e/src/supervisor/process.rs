@@ -1,6 +1,6 @@
 //! One process of the operating system: started, signalled, waited for, and never left behind.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -115,10 +115,10 @@ fn log_tail(log: &Path, lines_max: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(lines_max);
-    lines[from..]
-        .iter()
-        .map(|line| format!("    | {line}\n"))
-        .collect()
+    lines[from..].iter().fold(String::new(), |mut tail, line| {
+        let _ = writeln!(tail, "    | {line}");
+        tail
+    })
 }
 
 /// How a process ended, for those who wait without a runtime.
@@ -220,18 +220,16 @@ impl Process {
     /// Asks the process to end, and kills it if it has not by the deadline.
     pub async fn end(mut self, ask: Signal, deadline: Duration) -> Ended {
         self.signal(ask);
-        match tokio::time::timeout(deadline, self.exited()).await {
-            Ok(status) => Ended {
+        if let Ok(status) = tokio::time::timeout(deadline, self.exited()).await {
+            return Ended {
                 status,
                 killed: false,
-            },
-            Err(_) => {
-                self.signal_all(Signal::KILL);
-                Ended {
-                    status: self.exited().await,
-                    killed: true,
-                }
-            }
+            };
+        }
+        self.signal_all(Signal::KILL);
+        Ended {
+            status: self.exited().await,
+            killed: true,
         }
     }
 }

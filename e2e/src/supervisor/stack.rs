@@ -65,37 +65,13 @@ impl Stack {
             .check_free(options.database_url.is_none(), options.nats_url.is_none())?;
         let tools = target.join("tools");
         let run_dir = RunDir::create(target, options.name)?;
-        let postgres = match &options.database_url {
+        let postgres = match options.database_url {
+            None => Some(private_postgres(&tools, &run_dir, &options).await?),
             Some(_) => None,
-            None => {
-                let binaries = PostgresBinaries::provision(&tools)?;
-                tracing::info!(
-                    "Postgres {} from {}",
-                    binaries.version,
-                    binaries.bin_dir.display()
-                );
-                Some(
-                    Postgres::start(
-                        &binaries,
-                        &run_dir,
-                        options.ports.postgres,
-                        options.durability,
-                    )
-                    .await?,
-                )
-            }
         };
-        let nats = match &options.nats_url {
+        let nats = match options.nats_url {
+            None => Some(private_nats(&tools, &run_dir, &options).await?),
             Some(_) => None,
-            None => {
-                let server = NatsServer::provision(&tools)?;
-                tracing::info!(
-                    "nats-server {} from {}",
-                    server.version,
-                    server.program.display()
-                );
-                Some(Nats::start(&server, &run_dir, options.ports.nats).await?)
-            }
         };
         let postgres_addresses =
             postgres_addresses(postgres.as_ref(), options.database_url.as_deref())?;
@@ -165,6 +141,36 @@ impl Stack {
             postgres.child.end().await;
         }
     }
+}
+
+async fn private_postgres(
+    tools: &Path,
+    run_dir: &RunDir,
+    options: &StackOptions,
+) -> Result<Postgres> {
+    let binaries = PostgresBinaries::provision(tools)?;
+    tracing::info!(
+        "Postgres {} from {}",
+        binaries.version,
+        binaries.bin_dir.display()
+    );
+    Postgres::start(
+        &binaries,
+        run_dir,
+        options.ports.postgres,
+        options.durability,
+    )
+    .await
+}
+
+async fn private_nats(tools: &Path, run_dir: &RunDir, options: &StackOptions) -> Result<Nats> {
+    let server = NatsServer::provision(tools)?;
+    tracing::info!(
+        "nats-server {} from {}",
+        server.version,
+        server.program.display()
+    );
+    Nats::start(&server, run_dir, options.ports.nats).await
 }
 
 fn start_gateways(

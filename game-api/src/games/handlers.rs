@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -17,8 +18,8 @@ use super::repo::LobbyPosition;
 use super::service::{CommandRequest, CreateGame};
 use crate::app::App;
 use crate::gateway::frame;
+use crate::http::caller::{Caller, SignedIn};
 use crate::http::extract::{NoMembers, PathId, StrictJson, StrictQuery};
-use crate::http::{Caller, SignedIn};
 use crate::problem::{Problem, Reason};
 
 /// Games on one page of the lobby, unless asked for fewer.
@@ -26,8 +27,32 @@ const LOBBY_PAGE_DEFAULT: i64 = 50;
 /// The most games on one page: about 50 KB.
 const LOBBY_PAGE_MAX: i64 = 100;
 
+/// The routes of games, with the status of success.
+pub const ROUTES: [(&str, &str, &str); 8] = [
+    ("POST", "/v1/games", "201"),
+    ("GET", "/v1/games", "200"),
+    ("GET", "/v1/games/{id}", "200"),
+    ("POST", "/v1/games/{id}/join", "200"),
+    ("POST", "/v1/join", "200"),
+    ("GET", "/v1/games/{id}/digest", "200"),
+    ("POST", "/v1/games/{id}/commands", "200"),
+    ("GET", "/v1/games/{id}/record", "200"),
+];
+
+/// Games, joining, commands.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/games", post(create).get(list))
+        .route("/v1/games/{id}", get(one))
+        .route("/v1/games/{id}/join", post(join))
+        .route("/v1/join", post(join_by_code))
+        .route("/v1/games/{id}/digest", get(digest))
+        .route("/v1/games/{id}/commands", post(command))
+        .route("/v1/games/{id}/record", get(record))
+}
+
 /// `POST /v1/games`
-pub async fn create(
+async fn create(
     State(app): State<Arc<App>>,
     SignedIn(player): SignedIn,
     Extension(trace): Extension<TraceContext>,
@@ -41,14 +66,14 @@ pub async fn create(
 /// The query of `GET /v1/games`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LobbyQuery {
+struct LobbyQuery {
     status: Option<GameStatus>,
     cursor: Option<String>,
     limit: Option<i64>,
 }
 
 /// `GET /v1/games?status=&cursor=&limit=`: public games, newest first.
-pub async fn list(
+async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
     StrictQuery(query): StrictQuery<LobbyQuery>,
@@ -58,7 +83,11 @@ pub async fn list(
         let detail = format!("limit: a whole number from 1 to {LOBBY_PAGE_MAX}");
         return Err(Problem::new(Reason::Invalid, detail));
     }
-    let after = query.cursor.as_deref().map(parse_lobby_cursor).transpose()?;
+    let after = query
+        .cursor
+        .as_deref()
+        .map(parse_lobby_cursor)
+        .transpose()?;
     let status = query.status.unwrap_or(GameStatus::Open);
     let games = app.games.lobby(status, after, limit).await?;
     let full = i64::try_from(games.len()).is_ok_and(|count| count == limit);
@@ -68,7 +97,7 @@ pub async fn list(
 }
 
 /// `POST /v1/games/{id}/join`
-pub async fn join(
+async fn join(
     State(app): State<Arc<App>>,
     SignedIn(player): SignedIn,
     PathId(id): PathId<GameId>,
@@ -76,18 +105,20 @@ pub async fn join(
     StrictJson(NoMembers {}): StrictJson<NoMembers>,
 ) -> Result<Json<Value>, Problem> {
     let game = app.games.join(player, id, None, &trace).await?;
-    Ok(Json(json!({"game": app.games.describe(&game, Some(player)).await?})))
+    Ok(Json(
+        json!({"game": app.games.describe(&game, Some(player)).await?}),
+    ))
 }
 
 /// The body of `POST /v1/join`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct JoinByCode {
+struct JoinByCode {
     code: String,
 }
 
 /// `POST /v1/join {code}`
-pub async fn join_by_code(
+async fn join_by_code(
     State(app): State<Arc<App>>,
     SignedIn(player): SignedIn,
     Extension(trace): Extension<TraceContext>,
@@ -96,40 +127,51 @@ pub async fn join_by_code(
     let code = body.code.trim().to_uppercase();
     let id = app.games.by_code(&code).await?;
     let game = app.games.join(player, id, Some(&code), &trace).await?;
-    Ok(Json(json!({"game": app.games.describe(&game, Some(player)).await?})))
+    Ok(Json(
+        json!({"game": app.games.describe(&game, Some(player)).await?}),
+    ))
 }
 
 /// The query of what shows a game: a private one needs its code, unless one sits there.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GameQuery {
+struct GameQuery {
     code: Option<String>,
 }
 
 /// `GET /v1/games/{id}`: the caller's `{game, view, n, cursor, digest}`, and `at_ms` and `now_ms`
 /// to read the clock by.
-pub async fn get(
+async fn one(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<GameId>,
     StrictQuery(query): StrictQuery<GameQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let game = app.games.visible(id, caller.player(), query.code.as_deref()).await?;
+    let game = app
+        .games
+        .visible(id, caller.player(), query.code.as_deref())
+        .await?;
     let mut body = seen(&app, &game, caller);
-    body.insert("game".to_owned(), app.games.describe(&game, caller.player()).await?);
+    body.insert(
+        "game".to_owned(),
+        app.games.describe(&game, caller.player()).await?,
+    );
     body.insert("at_ms".to_owned(), json!(game.at_ms));
     body.insert("now_ms".to_owned(), json!(game.read_at_ms));
     Ok(Json(Value::Object(body)))
 }
 
 /// `GET /v1/games/{id}/digest`: `{n, cursor, digest}` of the caller's view.
-pub async fn digest(
+async fn digest(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<GameId>,
     StrictQuery(query): StrictQuery<GameQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let game = app.games.visible(id, caller.player(), query.code.as_deref()).await?;
+    let game = app
+        .games
+        .visible(id, caller.player(), query.code.as_deref())
+        .await?;
     let mut body = seen(&app, &game, caller);
     body.remove("view");
     Ok(Json(Value::Object(body)))
@@ -138,7 +180,7 @@ pub async fn digest(
 /// The body of `POST /v1/games/{id}/commands`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CommandBody {
+struct CommandBody {
     command_id: CommandId,
     at: Option<i64>,
     action: Map<String, Value>,
@@ -146,7 +188,7 @@ pub struct CommandBody {
 
 /// The answer: `frame` is the very text that the mover's subscriptions get.
 #[derive(Debug, Serialize)]
-pub struct CommandAnswer {
+struct CommandAnswer {
     n: i64,
     cursor: String,
     duplicate: bool,
@@ -154,7 +196,7 @@ pub struct CommandAnswer {
 }
 
 /// `POST /v1/games/{id}/commands`
-pub async fn command(
+async fn command(
     State(app): State<Arc<App>>,
     SignedIn(player): SignedIn,
     PathId(id): PathId<GameId>,
@@ -162,10 +204,13 @@ pub async fn command(
     StrictJson(body): StrictJson<CommandBody>,
 ) -> Result<Json<CommandAnswer>, Problem> {
     app.limits.command(player)?;
-    let request =
-        CommandRequest { command_id: body.command_id, at: body.at, action: body.action };
+    let request = CommandRequest {
+        command_id: body.command_id,
+        at: body.at,
+        action: body.action,
+    };
     let accepted = app.games.command(player, id, request, &trace).await?;
-    let frame = frame::event(app.gateway.cursors(), &accepted.logged, accepted.class)
+    let frame = frame::event(&app.cursors, &accepted.logged, accepted.class)
         .ok_or_else(|| Problem::from(Reason::Unavailable))?;
     let text = RawValue::from_string(frame.text.to_string())
         .map_err(|_| Problem::from(Reason::Unavailable))?;
@@ -178,13 +223,16 @@ pub async fn command(
 }
 
 /// `GET /v1/games/{id}/record`: the whole truth, once there is nothing left to hide.
-pub async fn record(
+async fn record(
     State(app): State<Arc<App>>,
     caller: Caller,
     PathId(id): PathId<GameId>,
     StrictQuery(query): StrictQuery<GameQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let game = app.games.visible(id, caller.player(), query.code.as_deref()).await?;
+    let game = app
+        .games
+        .visible(id, caller.player(), query.code.as_deref())
+        .await?;
     Ok(Json(app.games.record(&game, caller.player()).await?))
 }
 
@@ -194,7 +242,10 @@ fn seen(app: &App, game: &Game, caller: Caller) -> Map<String, Value> {
     let view = game.moment().view(class);
     let mut body = Map::new();
     body.insert("n".to_owned(), json!(n));
-    body.insert("cursor".to_owned(), json!(app.gateway.cursors().seal(game.id, class, n)));
+    body.insert(
+        "cursor".to_owned(),
+        json!(app.cursors.seal(game.id, class, n)),
+    );
     body.insert("digest".to_owned(), json!(frame::digest(&view)));
     body.insert("view".to_owned(), Value::Object(view));
     body
@@ -209,7 +260,10 @@ fn parse_lobby_cursor(text: &str) -> Result<LobbyPosition, Problem> {
     text.split_once('.')
         .and_then(|(us, id)| {
             let created_at_us = us.parse().ok().filter(|us| (0..=LATEST_US).contains(us))?;
-            Some(LobbyPosition { created_at_us, id: id.parse().ok()? })
+            Some(LobbyPosition {
+                created_at_us,
+                id: id.parse().ok()?,
+            })
         })
         .ok_or_else(|| Problem::new(Reason::Invalid, "cursor: not one that this list gave"))
 }

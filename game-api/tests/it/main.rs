@@ -1,2 +1,13 @@
 //! game-api against a real Postgres (and a real NATS where a test says so).
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in its helpers"
+)]
+
+mod commands;
 mod commits;
+mod harness;
+mod http;
+mod players;
+mod roles;
+mod serving;

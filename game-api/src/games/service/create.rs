@@ -120,7 +120,9 @@ impl Games {
             }
             Err(sqlx::Error::PoolTimedOut)
         };
-        bounded(write).await.map_err(|error| self.0.failures.write(&error))?;
+        bounded(write)
+            .await
+            .map_err(|error| self.0.failures.write(&error))?;
         self.0.wake.ring();
         self.load(id).await?.ok_or_else(not_found)
     }

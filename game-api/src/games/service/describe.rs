@@ -41,7 +41,9 @@ impl Games {
             .collect();
         seated.sort_unstable();
         seated.dedup();
-        let names = repo::names(&self.0.pool, &seated).await.map_err(|error| Failures::read(&error))?;
+        let names = repo::names(&self.0.pool, &seated)
+            .await
+            .map_err(|error| Failures::read(&error))?;
         Ok(games
             .iter()
             .map(|game| object(game, &names, viewer))

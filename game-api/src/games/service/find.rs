@@ -16,8 +16,9 @@ impl Games {
     /// # Errors
     /// `unavailable` if the database is away.
     pub async fn load(&self, id: GameId) -> Result<Option<Arc<Game>>, Problem> {
-        let game =
-            repo::load(&self.0.pool, id).await.map_err(|error| Failures::read(&error))?;
+        let game = repo::load(&self.0.pool, id)
+            .await
+            .map_err(|error| Failures::read(&error))?;
         Ok(game.map(|game| self.remember(game)))
     }
 
@@ -33,7 +34,11 @@ impl Games {
         code: Option<&str>,
     ) -> Result<Arc<Game>, Problem> {
         let game = self.load(id).await?.ok_or_else(not_found)?;
-        if may_see(&game, viewer, code) { Ok(game) } else { Err(not_found()) }
+        if may_see(&game, viewer, code) {
+            Ok(game)
+        } else {
+            Err(not_found())
+        }
     }
 
     /// The id of the game with that code.

@@ -21,7 +21,6 @@ use super::committer::Committer;
 use super::entity::{Game, Visibility};
 use super::feed::Feed;
 use super::flags::{self, FlagTimers};
-use super::repo;
 use super::wake::Wake;
 use crate::database::Failures;
 use crate::metrics::Metrics;

@@ -19,18 +19,16 @@ impl Games {
     ///
     /// # Errors
     /// `live_game` while the game is being played, `unavailable`.
-    pub async fn record(
-        &self,
-        game: &Game,
-        viewer: Option<PlayerId>,
-    ) -> Result<Value, Problem> {
+    pub async fn record(&self, game: &Game, viewer: Option<PlayerId>) -> Result<Value, Problem> {
         if !game.status.is_over() {
             return Err(Reason::LiveGame.into());
         }
         let events = repo::events_after(&self.0.pool, game.id, Seq(0), RECORD_EVENTS_MAX)
             .await
             .map_err(|error| Failures::read(&error))?;
-        let complete = events.last().is_some_and(|last| last.moment.seq == game.seq);
+        let complete = events
+            .last()
+            .is_some_and(|last| last.moment.seq == game.seq);
         let events: Vec<Value> = events.iter().map(entry).collect();
         Ok(json!({
             "game": self.describe(game, viewer).await?,

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use self::history::QuietRun;
-use self::moves::{Move, is_uci};
+use self::moves::{Move, Uci};
 use self::position::Position;
 use self::stored::{LastMoves, Scene, State};
 use super::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
@@ -76,8 +76,8 @@ impl Ruleset for FogChess {
         if ending::seat(state.position.turn) != seat {
             return Err(Refusal::NotYourTurn);
         }
-        let moves = movegen::moves(&state.position);
-        let legal = moves.into_iter().find(|mv| mv.to_string() == uci);
+        let mut moves = movegen::moves(&state.position).into_iter();
+        let legal = moves.find(|&mv| uci.names(mv));
         legal
             .map(|mv| advance(state, seat, mv))
             .ok_or(Refusal::Illegal)
@@ -143,7 +143,7 @@ fn advance(state: State, seat: Seat, mv: Move) -> Played {
 }
 
 /// The move that an action names, if the action has the right form.
-fn uci_of(action: &Map<String, Value>) -> Result<&str, Refusal> {
+fn uci_of(action: &Map<String, Value>) -> Result<Uci, Refusal> {
     let malformed = |sentence: &str| Err(Refusal::Malformed(sentence.to_owned()));
     if action.get("type").and_then(Value::as_str) != Some("move") {
         return malformed("the action's type must be \"move\"");
@@ -151,9 +151,10 @@ fn uci_of(action: &Map<String, Value>) -> Result<&str, Refusal> {
     if action.keys().any(|name| name != "type" && name != "uci") {
         return malformed("a move has no members but \"type\" and \"uci\"");
     }
-    match action.get("uci").and_then(Value::as_str) {
-        Some(uci) if is_uci(uci) => Ok(uci),
-        _ => malformed("\"uci\" must be a move such as \"e2e4\" or \"e7e8q\""),
+    let uci = action.get("uci").and_then(Value::as_str);
+    match uci.and_then(Uci::parse) {
+        Some(uci) => Ok(uci),
+        None => malformed("\"uci\" must be a move such as \"e2e4\" or \"e7e8q\""),
     }
 }
 

@@ -6,11 +6,8 @@ use cozy_chess::{
     get_knight_moves, get_pawn_attacks, get_pawn_quiets, get_rook_moves,
 };
 
-use super::moves::{Move, last_rank};
+use super::moves::{Move, PROMOTIONS, last_rank};
 use super::position::Position;
-
-/// What a pawn may become (RULES, *Promotion*).
-const PROMOTIONS: [Piece; 4] = [Piece::Queen, Piece::Rook, Piece::Bishop, Piece::Knight];
 
 /// Every pseudo-legal move of the side to move, in no particular order.
 pub(super) fn moves(position: &Position) -> Vec<Move> {

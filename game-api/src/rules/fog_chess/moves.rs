@@ -1,10 +1,13 @@
 //! A move: its text form (UCI), and what it does to a position.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use cozy_chess::{BitBoard, Color, File, Piece, Rank, Square, get_pawn_attacks};
 
 use super::position::{Position, beyond};
+
+/// What a pawn may become (RULES, *Promotion*).
+pub(super) const PROMOTIONS: [Piece; 4] = [Piece::Queen, Piece::Rook, Piece::Bishop, Piece::Knight];
 
 /// A move of the side to move. Made by [`super::movegen`] alone, so it is pseudo-legal in the
 /// position it was made for.
@@ -29,26 +32,50 @@ pub(super) struct Taken {
     pub(super) square: Square,
 }
 
-impl fmt::Display for Move {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.from, self.to)?;
-        match self.promotion {
-            Some(piece) => write!(f, "{piece}"),
-            None => Ok(()),
-        }
+/// A move as a client names it: `[a-h][1-8][a-h][1-8][qrbn]?`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uci {
+    from: Square,
+    to: Square,
+    promotion: Option<Piece>,
+}
+
+impl Uci {
+    /// Reads a move, whatever the position.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let promotion = match text.get(4..)? {
+            "" => None,
+            letter => Some(
+                letter
+                    .parse()
+                    .ok()
+                    .filter(|piece| PROMOTIONS.contains(piece))?,
+            ),
+        };
+        Some(Self {
+            from: text.get(..2)?.parse().ok()?,
+            to: text.get(2..4)?.parse().ok()?,
+            promotion,
+        })
+    }
+
+    /// Whether this names `mv`.
+    pub(super) fn names(self, mv: Move) -> bool {
+        (self.from, self.to, self.promotion) == (mv.from, mv.to, mv.promotion)
     }
 }
 
-/// Whether `text` has the form of a UCI move, whatever the position:
-/// `[a-h][1-8][a-h][1-8][qrbn]?`.
-pub(super) fn is_uci(text: &str) -> bool {
-    let (squares, promotion) = match text.as_bytes() {
-        [squares @ .., last] if squares.len() == 4 => (squares, Some(last)),
-        squares => (squares, None),
-    };
-    let is_square = |file: u8, rank: u8| matches!((file, rank), (b'a'..=b'h', b'1'..=b'8'));
-    matches!(squares, &[a, b, c, d] if is_square(a, b) && is_square(c, d))
-        && promotion.is_none_or(|letter| b"qrbn".contains(letter))
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for square in [self.from, self.to] {
+            f.write_char(square.file().into())?;
+            f.write_char(square.rank().into())?;
+        }
+        match self.promotion {
+            Some(piece) => f.write_char(piece.into()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Position {

@@ -1,6 +1,6 @@
 //! What a scene looks like to each view class (RULES, *What P sees* and *Never sent to P*).
 
-use cozy_chess::{Color, File, Rank, Square};
+use cozy_chess::{BitBoard, Color, File, Rank, Square};
 use serde_json::{Map, Value, json};
 
 use super::ending::{color, seat};
@@ -33,11 +33,12 @@ pub(super) fn blank() -> Map<String, Value> {
 pub(super) fn draw(scene: &Scene, class: ViewClass, over: bool) -> Map<String, Value> {
     let position = &scene.position;
     let turn = (!over).then(|| seat(position.turn));
-    let board = board(position, |square| match class.seat() {
-        _ if over => true,
-        Some(viewer) => seen(position, color(viewer)).has(square),
-        None => false,
-    });
+    let visible = match class.seat() {
+        _ if over => BitBoard::FULL,
+        Some(viewer) => seen(position, color(viewer)),
+        None => BitBoard::EMPTY,
+    };
+    let board = board(position, visible);
     let mut view = members([
         ("board", json!(board)),
         ("turn", json!(turn)),
@@ -94,12 +95,12 @@ fn castling(position: &Position, viewer: Color) -> String {
         .collect()
 }
 
-/// The 64 squares from a8 to h1, with fog where `visible` says no.
-fn board(position: &Position, visible: impl Fn(Square) -> bool) -> String {
+/// The 64 squares from a8 to h1, in fog unless they are `visible`.
+fn board(position: &Position, visible: BitBoard) -> String {
     let ranks = Rank::ALL.into_iter().rev();
     let squares = ranks.flat_map(|rank| File::ALL.map(|file| Square::new(file, rank)));
     let symbol = |square| match position.on(square) {
-        _ if !visible(square) => FOG,
+        _ if !visible.has(square) => FOG,
         Some((color, piece)) => letter(color, piece),
         None => EMPTY,
     };

@@ -1,0 +1,358 @@
+//! Following one game for as long as it takes: over WebSocket or long poll, from gateway to gateway,
+//! by cursor.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::api::{Api, Refusal, Session};
+use super::protocol::{Control, ViewClass};
+use super::recording::Recording;
+use super::socket::{Identity, Received, Socket};
+
+/// A client gives up when no gateway has taken it for so long.
+const AWAY_MAX: Duration = Duration::from_mins(1);
+/// Pause after a first failed connection; doubled up to a second.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between connections.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a long poll waits.
+const POLL_WAIT_MS: u64 = 5_000;
+
+/// How a client talks to its gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One WebSocket.
+    WebSocket,
+    /// Commands by `POST`, frames by long poll.
+    Http,
+}
+
+/// What a follower notices.
+#[derive(Debug)]
+pub enum Happening {
+    /// A new connection stands, and the subscription was asked for: what was sent before may be lost.
+    Connected,
+    /// The recording has a new last frame.
+    Frame,
+    /// A command was carried out.
+    Done {
+        /// The number of its frame.
+        n: u64,
+        /// Whether it had been carried out before.
+        duplicate: bool,
+        /// The trace that it belongs to, where the answer says so.
+        trace_id: Option<String>,
+    },
+    /// A command was refused.
+    Refused {
+        /// One of the protocol's reasons.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+}
+
+/// A client that follows one game from its first frame.
+#[derive(Debug)]
+pub struct Follower {
+    /// What came.
+    pub recording: Recording,
+    /// How often it had to connect again.
+    pub reconnects: u32,
+    apis: Vec<Api>,
+    at: usize,
+    session: Option<Session>,
+    game: Uuid,
+    transport: Transport,
+    cursor: String,
+    socket: Option<Socket>,
+    command_ref: Option<String>,
+    pending: VecDeque<Happening>,
+    greeted: bool,
+    last_contact: Instant,
+    retry_pause: Duration,
+}
+
+impl Follower {
+    /// A client that begins at gateway `home` of `gateways` and moves on when that one fails.
+    #[must_use]
+    pub fn new(
+        gateways: &[String],
+        home: usize,
+        session: Option<Session>,
+        game: Uuid,
+        class: ViewClass,
+        transport: Transport,
+    ) -> Self {
+        Self {
+            recording: Recording::from_the_start(class),
+            reconnects: 0,
+            apis: gateways.iter().map(Api::new).collect(),
+            at: home % gateways.len(),
+            session,
+            game,
+            transport,
+            cursor: "0".to_owned(),
+            socket: None,
+            command_ref: None,
+            pending: VecDeque::new(),
+            greeted: false,
+            last_contact: Instant::now(),
+            retry_pause: RETRY_PAUSE_MIN,
+        }
+    }
+
+    /// The gateway that it talks to now, by number.
+    #[must_use]
+    pub const fn gateway(&self) -> usize {
+        self.at
+    }
+
+    /// The next thing that happens.
+    ///
+    /// # Errors
+    /// A frame broke the order, the gateway broke the protocol, or none could be reached for a minute.
+    pub async fn next(&mut self) -> Result<Happening> {
+        loop {
+            if let Some(happening) = self.pending.pop_front() {
+                return Ok(happening);
+            }
+            let happening = match self.transport {
+                Transport::WebSocket => self.next_by_socket().await?,
+                Transport::Http => self.next_by_poll().await?,
+            };
+            if let Some(happening) = happening {
+                return Ok(happening);
+            }
+        }
+    }
+
+    /// Sends a command. The answer comes as a [`Happening`]; if the connection fails,
+    /// [`Happening::Connected`] says so, and the command should be sent again under the same id.
+    ///
+    /// # Errors
+    /// A player without a session, or an answer that is not of the protocol.
+    pub async fn command(
+        &mut self,
+        command_id: Uuid,
+        at: Option<u64>,
+        action: &Value,
+    ) -> Result<()> {
+        match self.transport {
+            Transport::WebSocket => {
+                let Some(socket) = &mut self.socket else {
+                    return Ok(());
+                };
+                match socket.command(self.game, command_id, at, action).await {
+                    Ok(reference) => self.command_ref = Some(reference),
+                    Err(_) => self.lost().await?,
+                }
+                Ok(())
+            }
+            Transport::Http => self.command_by_post(command_id, at, action).await,
+        }
+    }
+
+    async fn next_by_socket(&mut self) -> Result<Option<Happening>> {
+        let Some(socket) = &mut self.socket else {
+            return self.connect().await;
+        };
+        match socket.next().await {
+            Ok(received) => self.receive(received).await,
+            Err(closed)
+                if closed.code.is_none()
+                    || matches!(closed.code, Some(1001 | 1006 | 1011 | 1012)) =>
+            {
+                tracing::debug!("{closed}");
+                self.lost().await?;
+                Ok(None)
+            }
+            Err(closed) => Err(closed).context("the gateway refuses this client"),
+        }
+    }
+
+    async fn receive(&mut self, received: Received) -> Result<Option<Happening>> {
+        self.last_contact = Instant::now();
+        self.retry_pause = RETRY_PAUSE_MIN;
+        match received {
+            Received::Frame(frame) => {
+                frame.cursor().clone_into(&mut self.cursor);
+                self.recording.take(*frame)?;
+                Ok(Some(Happening::Frame))
+            }
+            Received::Control(Control::Ack {
+                r#ref,
+                n,
+                duplicate,
+                trace_id,
+            }) => Ok(self.is_answer(&r#ref).then_some(Happening::Done {
+                n,
+                duplicate,
+                trace_id,
+            })),
+            Received::Control(Control::Error {
+                r#ref,
+                reason,
+                detail,
+            }) => {
+                let detail = detail.unwrap_or_default();
+                if self.is_answer(r#ref.as_deref().unwrap_or_default()) {
+                    return Ok(Some(Happening::Refused { reason, detail }));
+                }
+                bail!("the gateway refuses the subscription: {reason}: {detail}")
+            }
+            Received::Control(Control::Reconnect { after_ms }) => {
+                let pause = Duration::from_millis(after_ms).min(RETRY_PAUSE_MAX);
+                self.lost_after(pause).await?;
+                Ok(None)
+            }
+            Received::Control(_) => Ok(None),
+        }
+    }
+
+    fn is_answer(&mut self, reference: &str) -> bool {
+        let is_it = self.command_ref.as_deref() == Some(reference);
+        if is_it {
+            self.command_ref = None;
+        }
+        is_it
+    }
+
+    async fn connect(&mut self) -> Result<Option<Happening>> {
+        let identity = self
+            .session
+            .clone()
+            .map_or(Identity::Spectator, Identity::Player);
+        let connected = Socket::connect(self.apis[self.at].address(), &identity).await;
+        let topic = format!("game:{}", self.game);
+        match connected {
+            Ok(mut socket) => {
+                if socket.subscribe(&topic, Some(&self.cursor)).await.is_ok() {
+                    self.socket = Some(socket);
+                    return Ok(Some(Happening::Connected));
+                }
+            }
+            Err(closed) => tracing::debug!("{closed}"),
+        }
+        self.lost().await?;
+        Ok(None)
+    }
+
+    async fn next_by_poll(&mut self) -> Result<Option<Happening>> {
+        if !self.greeted {
+            self.greeted = true;
+            return Ok(Some(Happening::Connected));
+        }
+        let after = (self.cursor != "0").then_some(self.cursor.as_str());
+        let api = &self.apis[self.at];
+        match api
+            .poll(self.session.as_ref(), self.game, after, POLL_WAIT_MS)
+            .await
+        {
+            Ok(polled) => {
+                self.last_contact = Instant::now();
+                self.retry_pause = RETRY_PAUSE_MIN;
+                let starts_anew = matches!(
+                    polled.frames.first(),
+                    Some(super::protocol::Frame::Snapshot { .. })
+                );
+                if polled.reset != starts_anew {
+                    bail!(
+                        "reset is {} but the first frame says otherwise",
+                        polled.reset
+                    );
+                }
+                for frame in polled.frames {
+                    self.recording.take(frame)?;
+                    self.pending.push_back(Happening::Frame);
+                }
+                self.cursor = polled.cursor;
+                Ok(None)
+            }
+            Err(refusal) => {
+                self.excused(refusal).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn command_by_post(
+        &mut self,
+        command_id: Uuid,
+        at: Option<u64>,
+        action: &Value,
+    ) -> Result<()> {
+        let session = self
+            .session
+            .as_ref()
+            .context("a spectator has no commands")?;
+        match self.apis[self.at]
+            .command(session, self.game, command_id, at, action)
+            .await
+        {
+            Ok(answer) => {
+                let trace_id = answer
+                    .traceparent
+                    .as_deref()
+                    .and_then(|value| value.split('-').nth(1))
+                    .map(str::to_owned);
+                let done = Happening::Done {
+                    n: answer.body.n,
+                    duplicate: answer.body.duplicate,
+                    trace_id,
+                };
+                self.pending.push_back(done);
+                Ok(())
+            }
+            Err(Refusal::Problem { reason, detail, .. }) => {
+                self.pending
+                    .push_back(Happening::Refused { reason, detail });
+                Ok(())
+            }
+            Err(refusal) => self.excused(refusal).await,
+        }
+    }
+
+    /// What a client forgives: a gateway that is not there, or says that it cannot now.
+    async fn excused(&mut self, refusal: Refusal) -> Result<()> {
+        match &refusal {
+            Refusal::Strange(_) => Err(refusal.into()),
+            Refusal::Problem { reason, .. }
+                if !matches!(
+                    reason.as_str(),
+                    "unavailable" | "rate_limited" | "persistence_failure"
+                ) =>
+            {
+                Err(refusal.into())
+            }
+            Refusal::NoAnswer(_) | Refusal::Problem { .. } => {
+                tracing::debug!("{refusal}");
+                self.greeted = false;
+                self.lost().await
+            }
+        }
+    }
+
+    async fn lost(&mut self) -> Result<()> {
+        let pause = self.retry_pause;
+        self.retry_pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        self.lost_after(pause).await
+    }
+
+    /// Moves to the next gateway.
+    async fn lost_after(&mut self, pause: Duration) -> Result<()> {
+        if self.last_contact.elapsed() > AWAY_MAX {
+            bail!("no gateway took this client for {} s", AWAY_MAX.as_secs());
+        }
+        self.socket = None;
+        self.command_ref = None;
+        self.reconnects += 1;
+        self.at = (self.at + 1) % self.apis.len();
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
