@@ -33,7 +33,10 @@ impl Heartbeat {
     #[must_use]
     pub fn start(period: Duration, life: &Lifecycle) -> Self {
         let slots = (0..SLOTS).map(|_| watch::Sender::new(Beat::default()));
-        let heartbeat = Self { slots: slots.collect(), next: Arc::default() };
+        let heartbeat = Self {
+            slots: slots.collect(),
+            next: Arc::default(),
+        };
         life.spawn_worker("heartbeat", heartbeat.clone().run(period, life.clone()));
         heartbeat
     }

@@ -87,7 +87,9 @@ impl Gateway {
     pub(super) async fn enter(&self, game: GameId) -> Result<Seated, Problem> {
         let seated = {
             let mut rooms = self.rooms();
-            let room = rooms.entry(game).or_insert_with(|| room::follow(self, game));
+            let room = rooms
+                .entry(game)
+                .or_insert_with(|| room::follow(self, game));
             Seated::take(room)
         };
         seated.started().await?;
@@ -96,7 +98,11 @@ impl Gateway {
 
     /// The watched games and how far each is.
     pub(super) fn watched(&self) -> Vec<(Arc<Room>, GameId, Seq)> {
-        let rooms: Vec<_> = self.rooms().iter().map(|(id, room)| (*id, Arc::clone(room))).collect();
+        let rooms: Vec<_> = self
+            .rooms()
+            .iter()
+            .map(|(id, room)| (*id, Arc::clone(room)))
+            .collect();
         let known = rooms.into_iter().filter_map(|(id, room)| {
             let seq = room.seq()?;
             Some((room, id, seq))
@@ -122,7 +128,11 @@ impl Gateway {
     pub(super) fn forget_if(&self, room: &Arc<Room>, end: impl FnOnce() -> bool) -> bool {
         let mut rooms = self.rooms();
         let ended = end();
-        if ended && rooms.get(&room.game()).is_some_and(|known| Arc::ptr_eq(known, room)) {
+        if ended
+            && rooms
+                .get(&room.game())
+                .is_some_and(|known| Arc::ptr_eq(known, room))
+        {
             rooms.remove(&room.game());
             self.feed().unwatch(room.game());
         }
@@ -141,7 +151,10 @@ impl Gateway {
             Err(error) => error.into(),
         };
         tracing::warn!(error, %game, "a game could not be read");
-        Err(Problem::new(Reason::Unavailable, "the game cannot be read right now, try again"))
+        Err(Problem::new(
+            Reason::Unavailable,
+            "the game cannot be read right now, try again",
+        ))
     }
 
     /// The protocol's `game` object.
@@ -164,7 +177,9 @@ impl Gateway {
     /// Takes in that an event committed at `at_ms` of the database's clock was written to a client.
     pub(super) fn observe_delivery(&self, at_ms: i64, written: Instant) {
         let seconds = (self.0.clock.at_ms(written) - at_ms as f64) / 1000.0;
-        self.metrics().gateway_event_delivery_seconds.observe(seconds.max(0.0));
+        self.metrics()
+            .gateway_event_delivery_seconds
+            .observe(seconds.max(0.0));
     }
 
     /// Takes in that a connection or a message was refused.
@@ -239,7 +254,11 @@ async fn measure_clock(gateway: Gateway) {
             Ok(Err(error)) => tracing::debug!(%error, "the database's clock could not be read"),
             Err(_) => tracing::debug!("the database's clock could not be read in time"),
         }
-        let pause = if gateway.clock().is_set() { MEASURE_EVERY } else { FIRST_RETRY };
+        let pause = if gateway.clock().is_set() {
+            MEASURE_EVERY
+        } else {
+            FIRST_RETRY
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = draining.cancelled() => return,

@@ -16,8 +16,8 @@ mod reconciler;
 mod repo;
 pub mod ring;
 pub mod room;
-mod sse;
 pub mod socket;
+mod sse;
 pub mod subscription;
 
 use std::sync::Arc;

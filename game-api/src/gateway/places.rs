@@ -20,7 +20,11 @@ impl Places {
     /// Nobody is here yet; `open` counts who is.
     #[must_use]
     pub fn new(per_player_max: usize, open: IntGauge) -> Self {
-        Self { of_players: Arc::default(), per_player_max, open }
+        Self {
+            of_players: Arc::default(),
+            per_player_max,
+            open,
+        }
     }
 
     /// A place for one more connection. Who is not signed in is limited by address alone.
@@ -29,7 +33,10 @@ impl Places {
     /// `rate_limited` for a player who has too many.
     pub fn take(&self, player: Option<PlayerId>) -> Result<Place, Problem> {
         if let Some(player) = player {
-            let mut of_players = self.of_players.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut of_players = self
+                .of_players
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let count = of_players.entry(player).or_default();
             if *count >= self.per_player_max {
                 let detail = format!("a player has at most {} sockets here", self.per_player_max);
@@ -38,7 +45,10 @@ impl Places {
             *count += 1;
         }
         self.open.inc();
-        Ok(Place { places: self.clone(), player })
+        Ok(Place {
+            places: self.clone(),
+            player,
+        })
     }
 }
 
@@ -61,7 +71,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.places.open.dec();
         let Some(player) = self.player else { return };
-        let mut of_players = self.places.of_players.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_players = self
+            .places
+            .of_players
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = of_players.get_mut(&player) {
             *count -= 1;
             if *count == 0 {

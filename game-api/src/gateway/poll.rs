@@ -50,7 +50,10 @@ pub(super) async fn events(
         cursor: query.after,
         manner: Manner::Log,
     };
-    let Opened { mut subscription, snapshot } = Subscription::open(&app.gateway, wanted).await?;
+    let Opened {
+        mut subscription,
+        snapshot,
+    } = Subscription::open(&app.gateway, wanted).await?;
     let until = Instant::now() + wait;
     let mut frames: Vec<Frame> = snapshot.into_iter().collect();
     let draining = app.life.draining();
@@ -104,7 +107,9 @@ async fn fill(
 }
 
 fn answer(frames: &[Frame], cursor: &str) -> Response {
-    let reset = frames.first().is_some_and(|frame| frame.kind == FrameKind::Snapshot);
+    let reset = frames
+        .first()
+        .is_some_and(|frame| frame.kind == FrameKind::Snapshot);
     let texts: Vec<&str> = frames.iter().map(|frame| frame.text.as_str()).collect();
     let texts = texts.join(",");
     // A cursor is base64url: it needs no escape.

@@ -34,7 +34,11 @@ pub(super) async fn run(gateway: Gateway) {
     loop {
         let settled = up && Instant::now() >= settled_at;
         let quick = !settled || draining.is_cancelled();
-        let pause = if quick { AWAY_EVERY } else { gateway.config().reconcile_every };
+        let pause = if quick {
+            AWAY_EVERY
+        } else {
+            gateway.config().reconcile_every
+        };
         tokio::select! {
             () = sleep(pause) => {}
             // Whoever watched nothing has missed nothing.
@@ -70,7 +74,9 @@ async fn compare(gateway: &Gateway, in_flight: bool) {
         }
     };
     let latest = HashMap::<GameId, Seq>::from_iter(latest);
-    let behind = watched.into_iter().filter_map(|(room, id, _)| Some((room, *latest.get(&id)?)));
+    let behind = watched
+        .into_iter()
+        .filter_map(|(room, id, _)| Some((room, *latest.get(&id)?)));
     let mut behind: Vec<(Arc<Room>, Seq)> = behind.filter(is_behind).collect();
     if in_flight && !behind.is_empty() {
         sleep(IN_FLIGHT).await;
@@ -78,7 +84,10 @@ async fn compare(gateway: &Gateway, in_flight: bool) {
     }
     for (room, latest) in behind {
         let missing = latest.0 - room.seq().unwrap_or(latest).0;
-        gateway.metrics().gateway_reconciled_total.inc_by(u64::try_from(missing).unwrap_or(0));
+        gateway
+            .metrics()
+            .gateway_reconciled_total
+            .inc_by(u64::try_from(missing).unwrap_or(0));
         room.nudge();
     }
 }

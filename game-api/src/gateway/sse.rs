@@ -46,9 +46,12 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let gateway = app.gateway.clone();
-    let place = gateway.places().take(caller.player()).inspect_err(|problem| {
-        gateway.rejected(problem.reason);
-    })?;
+    let place = gateway
+        .places()
+        .take(caller.player())
+        .inspect_err(|problem| {
+            gateway.rejected(problem.reason);
+        })?;
     let wanted = Wanted {
         game,
         player: caller.player(),
@@ -56,8 +59,14 @@ pub(super) async fn stream(
         cursor: last_event_id(&headers)?.or(query.after),
         manner: Manner::Log,
     };
-    let Opened { subscription, snapshot } = Subscription::open(&gateway, wanted).await?;
-    let first: Vec<_> = snapshot.iter().map(|frame| Ok(sent(&gateway, frame, false))).collect();
+    let Opened {
+        subscription,
+        snapshot,
+    } = Subscription::open(&gateway, wanted).await?;
+    let first: Vec<_> = snapshot
+        .iter()
+        .map(|frame| Ok(sent(&gateway, frame, false)))
+        .collect();
     let viewer = Viewer {
         draining: app.life.draining(),
         gateway,
@@ -127,9 +136,16 @@ impl Viewer {
 
 fn sent(gateway: &Gateway, frame: &Frame, live: bool) -> Event {
     let kind = frame.kind.as_str();
-    gateway.metrics().gateway_frames_sent_total.with_label_values(&[kind]).inc();
+    gateway
+        .metrics()
+        .gateway_frames_sent_total
+        .with_label_values(&[kind])
+        .inc();
     if live {
         gateway.observe_delivery(frame.at_ms, Instant::now());
     }
-    Event::default().event(kind).id(&frame.cursor).data(frame.text.as_str())
+    Event::default()
+        .event(kind)
+        .id(&frame.cursor)
+        .data(frame.text.as_str())
 }

@@ -124,7 +124,10 @@ impl Subscription {
             Begin::Snapshot => Some(subscription.snapshot().await?),
             Begin::Reset => Some(subscription.resync("cursor").await?),
         };
-        Ok(Opened { subscription, snapshot })
+        Ok(Opened {
+            subscription,
+            snapshot,
+        })
     }
 
     /// The view class at present.
@@ -136,7 +139,9 @@ impl Subscription {
     /// The cursor of where the viewer is.
     #[must_use]
     pub fn cursor(&self) -> String {
-        self.gateway.cursors().seal(self.room.game(), self.class, self.position)
+        self.gateway
+            .cursors()
+            .seal(self.room.game(), self.class, self.position)
     }
 
     /// Whether a frame happened while the viewer was there, so that its way here can be timed.
@@ -175,7 +180,9 @@ impl Subscription {
             }
             Owed::Frames(slots) => {
                 let cursors = self.gateway.cursors();
-                let frames = slots.iter().filter_map(|slot| slot.frame(self.class, cursors));
+                let frames = slots
+                    .iter()
+                    .filter_map(|slot| slot.frame(self.class, cursors));
                 let frames: Vec<Frame> = frames.collect();
                 self.position = frames.last().map_or(self.position, |frame| frame.n);
                 Ok(frames)
@@ -214,12 +221,19 @@ impl Subscription {
             Err(error) => error.into(),
         };
         tracing::warn!(error, %game, "a viewer's missing frames could not be read");
-        Err(Problem::new(Reason::Unavailable, "the game cannot be read right now, try again"))
+        Err(Problem::new(
+            Reason::Unavailable,
+            "the game cannot be read right now, try again",
+        ))
     }
 
     async fn resync(&mut self, reason: &str) -> Result<Frame, Problem> {
         let snapshot = self.snapshot().await?;
-        self.gateway.metrics().gateway_resyncs_total.with_label_values(&[reason]).inc();
+        self.gateway
+            .metrics()
+            .gateway_resyncs_total
+            .with_label_values(&[reason])
+            .inc();
         Ok(snapshot)
     }
 
@@ -295,7 +309,11 @@ async fn begin(
     let missing = room.latest_n(class)? - n;
     let far = wanted.manner == Manner::Present && missing > RESUME_FRAMES_MAX;
     // What is still ahead was seen in a database that has been set back since.
-    Ok(if missing < 0 || far { Begin::Reset } else { Begin::After(n) })
+    Ok(if missing < 0 || far {
+        Begin::Reset
+    } else {
+        Begin::After(n)
+    })
 }
 
 /// The frames that follow `position` without a hole, and where they lead.

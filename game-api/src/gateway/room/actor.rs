@@ -92,8 +92,7 @@ impl Follower {
     async fn run(mut self) {
         self.subscribe().await;
         if let Err(reason) = self.start().await {
-            self.gateway.forget(&self.room, || self.room.lock().phase = Phase::Gone(reason));
-            self.room.announce();
+            self.end(reason);
             return;
         }
         self.room.announce();
@@ -112,7 +111,13 @@ impl Follower {
                 Woken::Stopping => break,
             }
         }
-        self.gateway.forget(&self.room, || self.room.lock().phase = Phase::Gone(Reason::Unavailable));
+        self.end(Reason::Unavailable);
+    }
+
+    fn end(&self, reason: Reason) {
+        self.gateway.forget(&self.room, || {
+            self.room.lock().phase = Phase::Gone(reason);
+        });
         self.room.announce();
     }
 
@@ -151,7 +156,11 @@ impl Follower {
 
     /// Reads the game and the end of its log.
     async fn start(&self) -> Result<(), Reason> {
-        let game = self.gateway.load_game(self.room.game).await.map_err(|problem| problem.reason)?;
+        let game = self
+            .gateway
+            .load_game(self.room.game)
+            .await
+            .map_err(|problem| problem.reason)?;
         let game = game.ok_or(Reason::NotFound)?;
         let ring = i64::try_from(RING_EVENTS_MAX).unwrap_or(i64::MAX);
         let from = Seq((game.seq.0 - ring).max(0));
@@ -159,7 +168,11 @@ impl Follower {
             self.log_failure(&error);
             Reason::Unavailable
         })?;
-        let live = Live { timeline, game: Arc::new(game), game_version: 0 };
+        let live = Live {
+            timeline,
+            game: Arc::new(game),
+            game_version: 0,
+        };
         self.room.lock().phase = Phase::Live(live);
         Ok(())
     }
@@ -217,7 +230,9 @@ impl Follower {
     }
 
     fn judge(&self, seq: Seq) -> Verdict {
-        self.room.seq().map_or(Verdict::Old, |latest| judge(latest, seq))
+        self.room
+            .seq()
+            .map_or(Verdict::Old, |latest| judge(latest, seq))
     }
 
     /// Applies an event that came by itself.
@@ -248,12 +263,19 @@ impl Follower {
     async fn bell_rang(&mut self) {
         let (wanted, viewers) = {
             let state = self.room.lock();
-            (state.log_wanted > state.log_read.max(state.log_failed), state.viewers)
+            (
+                state.log_wanted > state.log_read.max(state.log_failed),
+                state.viewers,
+            )
         };
         if wanted {
             self.read_on().await;
         }
-        let grace = if self.gateway.life().draining().is_cancelled() { Duration::ZERO } else { GRACE };
+        let grace = if self.gateway.life().draining().is_cancelled() {
+            Duration::ZERO
+        } else {
+            GRACE
+        };
         self.vacant_until = (viewers == 0).then(|| Instant::now() + grace);
     }
 
@@ -272,7 +294,11 @@ impl Follower {
         let good = read.is_ok();
         {
             let mut state = self.room.lock();
-            let mark = if good { &mut state.log_read } else { &mut state.log_failed };
+            let mark = if good {
+                &mut state.log_read
+            } else {
+                &mut state.log_failed
+            };
             *mark = wanted;
         }
         self.room.announce();
@@ -376,7 +402,9 @@ fn deliver_span(trace: &TraceContext, game: GameId) -> Span {
 fn message_trace(message: &async_nats::Message) -> Option<TraceContext> {
     let headers = message.headers.as_ref()?;
     let parent = headers.get(envelope::TRACEPARENT)?;
-    let state = headers.get(envelope::TRACESTATE).map(async_nats::HeaderValue::as_str);
+    let state = headers
+        .get(envelope::TRACESTATE)
+        .map(async_nats::HeaderValue::as_str);
     TraceContext::parse(parent.as_str(), state)
 }
 

@@ -124,7 +124,10 @@ impl Room {
     }
 
     pub(super) fn known(&self) -> Result<Known, Problem> {
-        self.live(|live| Known { game: Arc::clone(&live.game), version: live.game_version })
+        self.live(|live| Known {
+            game: Arc::clone(&live.game),
+            version: live.game_version,
+        })
     }
 
     pub(super) fn latest_n(&self, class: ViewClass) -> Result<i64, Problem> {
@@ -202,9 +205,8 @@ impl Room {
     ) -> Result<Frame, Problem> {
         let _alone = self.drawing.lock().await;
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
-            let (latest, game) = self.live(|live| {
-                (Arc::clone(live.timeline.latest()), Arc::clone(&live.game))
-            })?;
+            let (latest, game) =
+                self.live(|live| (Arc::clone(live.timeline.latest()), Arc::clone(&live.game)))?;
             if let Some(drawn) = self.already_drawn(class, latest.moment.seq) {
                 return Ok(drawn.at(gateway.now_ms()));
             }
@@ -236,7 +238,9 @@ impl Room {
 
     fn already_drawn(&self, class: ViewClass, seq: Seq) -> Option<Arc<Drawn>> {
         let drawn = self.lock().drawn[class.index()].clone();
-        drawn.filter(|(as_of, _)| *as_of == seq).map(|(_, drawn)| drawn)
+        drawn
+            .filter(|(as_of, _)| *as_of == seq)
+            .map(|(_, drawn)| drawn)
     }
 
     /// Keeps a row that is not older than the one there is.
@@ -286,7 +290,9 @@ impl Seated {
     /// Takes a place. The caller holds the lock of the rooms, under which a room ends.
     pub(super) fn take(room: &Arc<Room>) -> Self {
         room.lock().viewers += 1;
-        Self { room: Arc::clone(room) }
+        Self {
+            room: Arc::clone(room),
+        }
     }
 }
 

@@ -99,10 +99,22 @@ impl Commands {
 }
 
 async fn carry_out(games: Games, sent: Sent) -> Done {
-    let Sent { reference, player, game, request } = sent;
-    let traced = start_request(None, false, || {
-        tracing::info_span!(target: "otel", "ws command", otel.kind = "server", game.id = %game)
-    });
+    let Sent {
+        reference,
+        player,
+        game,
+        request,
+    } = sent;
+    let traced = start_request(
+        None,
+        false,
+        || tracing::info_span!(target: "otel", "ws command", otel.kind = "server", game.id = %game),
+    );
     let result = games.command(player, game, request, &traced.context).await;
-    Done { reference, game, result, trace_id: traced.context.trace_id() }
+    Done {
+        reference,
+        game,
+        result,
+        trace_id: traced.context.trace_id(),
+    }
 }

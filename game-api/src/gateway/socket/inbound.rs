@@ -103,17 +103,33 @@ pub fn parse(text: &str) -> Result<Inbound, Refused> {
         .map_err(|error| invalid(Some(&reference), &error.to_string()))?;
     match request(wire) {
         Ok(request) => Ok(Inbound { reference, request }),
-        Err(problem) => Err(Refused { reference: Some(reference), problem }),
+        Err(problem) => Err(Refused {
+            reference: Some(reference),
+            problem,
+        }),
     }
 }
 
 fn request(wire: Wire) -> Result<Request, Problem> {
     Ok(match wire {
-        Wire::Subscribe { topic, cursor, code } => {
-            Request::Subscribe { game: game_of(&topic)?, cursor, code }
-        }
-        Wire::Unsubscribe { topic } => Request::Unsubscribe { game: game_of(&topic)? },
-        Wire::Command { game, command_id, at, action } => Request::Command {
+        Wire::Subscribe {
+            topic,
+            cursor,
+            code,
+        } => Request::Subscribe {
+            game: game_of(&topic)?,
+            cursor,
+            code,
+        },
+        Wire::Unsubscribe { topic } => Request::Unsubscribe {
+            game: game_of(&topic)?,
+        },
+        Wire::Command {
+            game,
+            command_id,
+            at,
+            action,
+        } => Request::Command {
             game: GameId(uuid("game", &game)?),
             command_id: CommandId(uuid("command_id", &command_id)?),
             at,
@@ -134,8 +150,7 @@ fn game_of(topic: &str) -> Result<GameId, Problem> {
 }
 
 fn uuid(what: &str, text: &str) -> Result<Uuid, Problem> {
-    parse_uuid(text)
-        .ok_or_else(|| Problem::new(Reason::Invalid, format!("{what} is no UUID")))
+    parse_uuid(text).ok_or_else(|| Problem::new(Reason::Invalid, format!("{what} is no UUID")))
 }
 
 fn invalid(reference: Option<&str>, detail: &str) -> Refused {
@@ -159,7 +174,11 @@ mod tests {
 
     fn refused(message: &Value) -> (Option<String>, Reason, String) {
         let refused = parse(&message.to_string()).unwrap_err();
-        (refused.reference, refused.problem.reason, refused.problem.detail)
+        (
+            refused.reference,
+            refused.problem.reason,
+            refused.problem.detail,
+        )
     }
 
     #[test]
@@ -168,7 +187,11 @@ mod tests {
         let cases = [
             (
                 json!({"type": "subscribe", "ref": "a", "topic": format!("game:{ID}"), "cursor": "0"}),
-                Request::Subscribe { game, cursor: Some("0".to_owned()), code: None },
+                Request::Subscribe {
+                    game,
+                    cursor: Some("0".to_owned()),
+                    code: None,
+                },
             ),
             (
                 json!({"type": "unsubscribe", "ref": "a", "topic": format!("game:{ID}")}),
@@ -188,7 +211,13 @@ mod tests {
         ];
         for (message, request) in cases {
             let inbound = parse(&message.to_string()).unwrap();
-            assert_eq!(inbound, Inbound { reference: "a".to_owned(), request });
+            assert_eq!(
+                inbound,
+                Inbound {
+                    reference: "a".to_owned(),
+                    request
+                }
+            );
         }
     }
 
@@ -202,17 +231,36 @@ mod tests {
             command
         };
         for (message, expected) in [
-            (json!({"type": "dance", "ref": "r"}), "unknown variant `dance`"),
+            (
+                json!({"type": "dance", "ref": "r"}),
+                "unknown variant `dance`",
+            ),
             (json!({"ref": "r"}), "missing field `type`"),
-            (json!({"type": "ping", "ref": "r", "loud": true}), "unknown field `loud`"),
-            (json!({"type": "subscribe", "ref": "r"}), "missing field `topic`"),
-            (json!({"type": "subscribe", "ref": "r", "topic": topic, "cursor": 5}), "invalid type"),
-            (json!({"type": "subscribe", "ref": "r", "topic": "game:7"}), "id is no UUID"),
+            (
+                json!({"type": "ping", "ref": "r", "loud": true}),
+                "unknown field `loud`",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r"}),
+                "missing field `topic`",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r", "topic": topic, "cursor": 5}),
+                "invalid type",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r", "topic": "game:7"}),
+                "id is no UUID",
+            ),
             (command.clone(), "missing field `action`"),
             (with("action", json!("resign")), "invalid type"),
         ] {
             let (reference, reason, detail) = refused(&message);
-            assert_eq!((reference.as_deref(), reason), (Some("r"), Reason::Invalid), "{message}");
+            assert_eq!(
+                (reference.as_deref(), reason),
+                (Some("r"), Reason::Invalid),
+                "{message}"
+            );
             assert!(detail.contains(expected), "{message}: {detail}");
         }
         let (_, reason, _) = refused(&json!({"type": "subscribe", "ref": "r", "topic": "lobby"}));

@@ -12,8 +12,8 @@ mod writer;
 
 use std::sync::Arc;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -49,9 +49,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
-        upgrade.map(Self).map_err(|rejection: WebSocketUpgradeRejection| {
-            Problem::new(Reason::Invalid, rejection.body_text())
-        })
+        upgrade
+            .map(Self)
+            .map_err(|rejection: WebSocketUpgradeRejection| {
+                Problem::new(Reason::Invalid, rejection.body_text())
+            })
     }
 }
 

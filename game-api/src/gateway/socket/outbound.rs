@@ -74,7 +74,11 @@ pub(super) enum Outbound<'a> {
 impl<'a> Outbound<'a> {
     /// A refusal.
     pub(super) fn error(reference: Option<&'a str>, problem: &'a Problem) -> Self {
-        Self::Error { reference, reason: problem.reason.as_str(), detail: &problem.detail }
+        Self::Error {
+            reference,
+            reason: problem.reason.as_str(),
+            detail: &problem.detail,
+        }
     }
 
     /// The message's `type`, by which it is counted.
@@ -110,13 +114,27 @@ mod tests {
     fn messages_have_the_members_of_the_protocol() {
         let problem = Problem::new(Reason::Stale, "later");
         for (message, expected) in [
-            (Outbound::Welcome { now_ms: 5 }, r#"{"type":"welcome","now_ms":5}"#),
             (
-                Outbound::Subscribed { reference: "a", topic: "game:x", resumed: true, now_ms: 5 },
+                Outbound::Welcome { now_ms: 5 },
+                r#"{"type":"welcome","now_ms":5}"#,
+            ),
+            (
+                Outbound::Subscribed {
+                    reference: "a",
+                    topic: "game:x",
+                    resumed: true,
+                    now_ms: 5,
+                },
                 r#"{"type":"subscribed","ref":"a","topic":"game:x","resumed":true,"now_ms":5}"#,
             ),
             (
-                Outbound::Ack { reference: "a", n: 3, cursor: "c", duplicate: false, trace_id: "t" },
+                Outbound::Ack {
+                    reference: "a",
+                    n: 3,
+                    cursor: "c",
+                    duplicate: false,
+                    trace_id: "t",
+                },
                 r#"{"type":"ack","ref":"a","n":3,"cursor":"c","duplicate":false,"trace_id":"t"}"#,
             ),
             (
@@ -127,8 +145,14 @@ mod tests {
                 Outbound::error(None, &problem),
                 r#"{"type":"error","reason":"stale","detail":"later"}"#,
             ),
-            (Outbound::Pong { reference: "a" }, r#"{"type":"pong","ref":"a"}"#),
-            (Outbound::Reconnect { after_ms: 9 }, r#"{"type":"reconnect","after_ms":9}"#),
+            (
+                Outbound::Pong { reference: "a" },
+                r#"{"type":"pong","ref":"a"}"#,
+            ),
+            (
+                Outbound::Reconnect { after_ms: 9 },
+                r#"{"type":"reconnect","after_ms":9}"#,
+            ),
         ] {
             assert_eq!(message.text().as_str(), expected);
             assert!(expected.starts_with(&format!("{{\"type\":\"{}\"", message.kind())));

@@ -48,18 +48,41 @@ struct End {
 }
 
 impl End {
-    const CLOSED: Self = Self { reason: "closed", close: None, readable: true };
-    const ERROR: Self = Self { reason: "error", close: None, readable: false };
-    const PROTOCOL: Self =
-        Self { reason: "error", close: Some((1002, "not a WebSocket message")), readable: false };
-    const TOO_LARGE: Self =
-        Self { reason: "too_large", close: Some((1009, "message too large")), readable: false };
-    const SILENT: Self =
-        Self { reason: "silent", close: Some((1008, "nothing heard in time")), readable: true };
-    const STALLED: Self =
-        Self { reason: "stalled", close: Some((1008, "nothing taken in time")), readable: true };
-    const DRAIN: Self =
-        Self { reason: "drain", close: Some((1012, "this instance drains")), readable: true };
+    const CLOSED: Self = Self {
+        reason: "closed",
+        close: None,
+        readable: true,
+    };
+    const ERROR: Self = Self {
+        reason: "error",
+        close: None,
+        readable: false,
+    };
+    const PROTOCOL: Self = Self {
+        reason: "error",
+        close: Some((1002, "not a WebSocket message")),
+        readable: false,
+    };
+    const TOO_LARGE: Self = Self {
+        reason: "too_large",
+        close: Some((1009, "message too large")),
+        readable: false,
+    };
+    const SILENT: Self = Self {
+        reason: "silent",
+        close: Some((1008, "nothing heard in time")),
+        readable: true,
+    };
+    const STALLED: Self = Self {
+        reason: "stalled",
+        close: Some((1008, "nothing taken in time")),
+        readable: true,
+    };
+    const DRAIN: Self = Self {
+        reason: "drain",
+        close: Some((1012, "this instance drains")),
+        readable: true,
+    };
 }
 
 impl From<WriteError> for End {
@@ -121,7 +144,12 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
         end = session.serve() => end,
         () = stopping.cancelled() => End::DRAIN,
     };
-    let Session { writer, topics, commands, .. } = session;
+    let Session {
+        writer,
+        topics,
+        commands,
+        ..
+    } = session;
     drop((topics, commands));
     let disconnects = &gateway.metrics().gateway_disconnects_total;
     disconnects.with_label_values(&[end.reason]).inc();
@@ -205,7 +233,8 @@ impl Session {
         match error.as_deref() {
             Ok(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })) => {
                 let detail = format!("a message has at most {} bytes", super::MESSAGE_BYTES_MAX);
-                self.refuse(None, &Problem::new(Reason::TooLarge, detail)).await?;
+                self.refuse(None, &Problem::new(Reason::TooLarge, detail))
+                    .await?;
                 Ok(End::TOO_LARGE)
             }
             Ok(tungstenite::Error::Utf8(_)) => {
@@ -234,9 +263,12 @@ impl Session {
             return self.refuse(Some(&reference), &problem).await;
         }
         match request {
-            Request::Ping => {
-                Ok(self.writer.say(&Outbound::Pong { reference: &reference }).await?)
-            }
+            Request::Ping => Ok(self
+                .writer
+                .say(&Outbound::Pong {
+                    reference: &reference,
+                })
+                .await?),
             Request::Unsubscribe { game } => self.unsubscribe(&reference, game).await,
             Request::Subscribe { game, cursor, code } => {
                 if self.topics.are_full() && !self.topics.contain(game) {
@@ -245,12 +277,27 @@ impl Session {
                     return self.refuse(Some(&reference), &problem).await;
                 }
                 let (player, manner) = (self.player, Manner::Present);
-                let wanted = Wanted { game, player, code, cursor, manner };
+                let wanted = Wanted {
+                    game,
+                    player,
+                    code,
+                    cursor,
+                    manner,
+                };
                 self.topics.open(&self.app.gateway, reference, wanted);
                 Ok(())
             }
-            Request::Command { game, command_id, at, action } => {
-                let request = CommandRequest { command_id, at, action };
+            Request::Command {
+                game,
+                command_id,
+                at,
+                action,
+            } => {
+                let request = CommandRequest {
+                    command_id,
+                    at,
+                    action,
+                };
                 self.command(reference, game, request).await
             }
         }
@@ -259,7 +306,10 @@ impl Session {
     async fn unsubscribe(&mut self, reference: &str, game: GameId) -> Result<(), End> {
         if self.topics.close(game) {
             let topic = &frame::topic(game);
-            return Ok(self.writer.say(&Outbound::Unsubscribed { reference, topic }).await?);
+            return Ok(self
+                .writer
+                .say(&Outbound::Unsubscribed { reference, topic })
+                .await?);
         }
         let problem = Problem::new(Reason::NotFound, "there is no such subscription");
         self.refuse(Some(reference), &problem).await
@@ -271,14 +321,24 @@ impl Session {
         game: GameId,
         request: CommandRequest,
     ) -> Result<(), End> {
-        let player = self.player.ok_or_else(|| Problem::from(Reason::Unauthorized));
+        let player = self
+            .player
+            .ok_or_else(|| Problem::from(Reason::Unauthorized));
         let allowed = player.and_then(|player| {
             self.app.limits.command(player)?;
             Ok(player)
         });
         match allowed {
             Ok(player) => {
-                self.commands.add(&self.app.games, Sent { reference, player, game, request });
+                self.commands.add(
+                    &self.app.games,
+                    Sent {
+                        reference,
+                        player,
+                        game,
+                        request,
+                    },
+                );
                 Ok(())
             }
             Err(problem) => self.refuse(Some(&reference), &problem).await,
@@ -293,8 +353,12 @@ impl Session {
                 Ok(())
             }
             Step::Opened(reference, Ok(opened)) => {
-                let Opened { subscription, snapshot } = *opened;
-                self.subscribed(&reference, game, subscription, snapshot).await
+                let Opened {
+                    subscription,
+                    snapshot,
+                } = *opened;
+                self.subscribed(&reference, game, subscription, snapshot)
+                    .await
             }
             Step::Opened(reference, Err(problem)) => {
                 self.topics.close(game);
@@ -312,7 +376,14 @@ impl Session {
     ) -> Result<(), End> {
         let topic = &frame::topic(game);
         let (resumed, now_ms) = (snapshot.is_none(), self.app.gateway.now_ms());
-        self.writer.say(&Outbound::Subscribed { reference, topic, resumed, now_ms }).await?;
+        self.writer
+            .say(&Outbound::Subscribed {
+                reference,
+                topic,
+                resumed,
+                now_ms,
+            })
+            .await?;
         if let Some(snapshot) = snapshot {
             self.writer.frame(&snapshot, false).await?;
         }
@@ -321,7 +392,12 @@ impl Session {
     }
 
     async fn answer(&mut self, done: Done) -> Result<(), End> {
-        let Done { reference, result, trace_id, .. } = done;
+        let Done {
+            reference,
+            result,
+            trace_id,
+            ..
+        } = done;
         let accepted = match result {
             Ok(accepted) => accepted,
             Err(problem) => return self.refuse(Some(&reference), &problem).await,
@@ -353,7 +429,8 @@ impl Session {
     async fn late(&mut self) -> Result<std::convert::Infallible, End> {
         let seconds = FIRST_MESSAGE_MAX.as_secs();
         let detail = format!("the first message was not there within {seconds} s");
-        self.refuse(None, &Problem::new(Reason::Invalid, detail)).await?;
+        self.refuse(None, &Problem::new(Reason::Invalid, detail))
+            .await?;
         Err(End::SILENT)
     }
 
@@ -367,7 +444,10 @@ impl Session {
 
     async fn refuse(&mut self, reference: Option<&str>, problem: &Problem) -> Result<(), End> {
         self.app.gateway.rejected(problem.reason);
-        Ok(self.writer.say(&Outbound::error(reference, problem)).await?)
+        Ok(self
+            .writer
+            .say(&Outbound::error(reference, problem))
+            .await?)
     }
 }
 

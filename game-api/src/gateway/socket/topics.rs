@@ -62,7 +62,11 @@ impl Topics {
             let opened = Subscription::open(&gateway, wanted).await;
             Step::Opened(reference, opened.map(Box::new))
         });
-        self.topics.push(Topic { game, step, taken: false });
+        self.topics.push(Topic {
+            game,
+            step,
+            taken: false,
+        });
     }
 
     /// Goes on with a subscription whose step was taken.

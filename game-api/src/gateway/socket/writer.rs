@@ -38,7 +38,12 @@ pub(super) struct Writer {
 impl Writer {
     /// Nothing is written yet.
     pub(super) fn new(socket: WebSocket, gateway: Gateway) -> Self {
-        Self { socket, gateway, dirty: false, committed_ms: Vec::new() }
+        Self {
+            socket,
+            gateway,
+            dirty: false,
+            committed_ms: Vec::new(),
+        }
     }
 
     /// Whether something waits for a flush.
@@ -100,7 +105,10 @@ impl Writer {
     /// what is left of it stands in the way of the client's answer, and closing at once would
     /// take the explanation back from the network, so there the client is given the time alone.
     pub(super) async fn close(mut self, code: u16, reason: &'static str, readable: bool) {
-        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+        let frame = CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        };
         let goodbye = async {
             self.socket.send(Message::Close(Some(frame))).await?;
             if readable {
@@ -124,9 +132,7 @@ impl Writer {
     }
 }
 
-async fn within(
-    write: impl Future<Output = Result<(), axum::Error>>,
-) -> Result<(), WriteError> {
+async fn within(write: impl Future<Output = Result<(), axum::Error>>) -> Result<(), WriteError> {
     let mut write = std::pin::pin!(write);
     // Most writes end at once; only one that does not needs a timer.
     let written = match write.as_mut().now_or_never() {

@@ -8,9 +8,15 @@ use super::harness::{Instance, NatsServer, kinds, numbers, relay};
 #[sqlx::test(migrations = "../migrations")]
 async fn two_players_on_two_gateways_and_a_spectator_see_each_their_own(pool: PgPool) {
     let nats = NatsServer::start().await;
-    let (a, b) = (Instance::start(&pool, &nats, &[]).await, Instance::start(&pool, &nats, &[]).await);
+    let (a, b) = (
+        Instance::start(&pool, &nats, &[]).await,
+        Instance::start(&pool, &nats, &[]).await,
+    );
     let (white, black) = (a.register().await, b.register().await);
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     b.join(&black, &game).await;
     relay(&pool, &nats, |_| true).await;
 
@@ -22,8 +28,13 @@ async fn two_players_on_two_gateways_and_a_spectator_see_each_their_own(pool: Pg
         assert_eq!(subscribed["resumed"], true);
     }
 
-    let ack = at_a.command(&game, &json!({"type": "move", "uci": "e2e4"})).await;
-    assert_eq!((&ack["type"], &ack["n"], &ack["duplicate"]), (&json!("ack"), &json!(3), &json!(false)));
+    let ack = at_a
+        .command(&game, &json!({"type": "move", "uci": "e2e4"}))
+        .await;
+    assert_eq!(
+        (&ack["type"], &ack["n"], &ack["duplicate"]),
+        (&json!("ack"), &json!(3), &json!(false))
+    );
     assert_eq!(ack["trace_id"].as_str().unwrap().len(), 32);
     relay(&pool, &nats, |_| true).await;
     b.act(&black, &game, &json!({"type": "resign"})).await;
@@ -34,11 +45,22 @@ async fn two_players_on_two_gateways_and_a_spectator_see_each_their_own(pool: Pg
     for frames in [&of_black, &of_public] {
         assert_eq!(numbers(frames), [1, 2, 3, 4]);
         assert_eq!(kinds(frames), ["created", "joined", "moved", "ended"]);
-        assert_eq!(frames[2]["event"].get("uci"), None, "only the mover is told the move");
+        assert_eq!(
+            frames[2]["event"].get("uci"),
+            None,
+            "only the mover is told the move"
+        );
     }
     let fog = "?".repeat(64);
-    assert!(of_public[..3].iter().all(|frame| frame["view"]["board"] == fog));
-    assert_ne!(of_public[3]["view"]["board"], fog, "the last frame reveals everything");
+    assert!(
+        of_public[..3]
+            .iter()
+            .all(|frame| frame["view"]["board"] == fog)
+    );
+    assert_ne!(
+        of_public[3]["view"]["board"], fog,
+        "the last frame reveals everything"
+    );
     assert_eq!(of_public[3]["view"]["result"]["reason"], "resigned");
     assert_ne!(of_black[2]["view"]["board"], fog);
 
@@ -51,7 +73,10 @@ async fn frames_stay_as_they_were_seen_also_after_the_end(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[]).await;
     let (white, black) = (a.register().await, a.register().await);
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     a.join(&black, &game).await;
     a.moves(&white, &game, "e2e4").await;
     a.act(&black, &game, &json!({"type": "resign"})).await;
@@ -60,7 +85,11 @@ async fn frames_stay_as_they_were_seen_also_after_the_end(pool: PgPool) {
     watcher.subscribe(&game, Some("0")).await;
     let frames = watcher.frames(4).await;
     let fog = "?".repeat(64);
-    assert!(frames[..3].iter().all(|frame| frame["view"]["board"] == fog));
+    assert!(
+        frames[..3]
+            .iter()
+            .all(|frame| frame["view"]["board"] == fog)
+    );
     assert_ne!(frames[3]["view"]["board"], fog);
     a.stop().await;
 }
@@ -70,13 +99,18 @@ async fn the_answer_of_a_command_the_socket_and_the_poll_carry_one_frame(pool: P
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[]).await;
     let (white, black) = (a.register().await, a.register().await);
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     a.join(&black, &game).await;
     let mut socket = a.socket(Some(&white)).await;
     socket.subscribe(&game, Some("0")).await;
     let answer = a.moves(&white, &game, "e2e4").await;
     let sent = socket.frames(3).await;
-    let (_, polled) = a.get(&format!("/v1/games/{game}/events"), Some(&white.token)).await;
+    let (_, polled) = a
+        .get(&format!("/v1/games/{game}/events"), Some(&white.token))
+        .await;
     assert_eq!(answer["frame"], sent[2]);
     assert_eq!(polled["frames"], json!(sent));
     assert_eq!(answer["cursor"], sent[2]["cursor"]);
@@ -86,9 +120,15 @@ async fn the_answer_of_a_command_the_socket_and_the_poll_carry_one_frame(pool: P
 #[sqlx::test(migrations = "../migrations")]
 async fn who_takes_a_seat_while_watching_goes_on_with_that_seats_view(pool: PgPool) {
     let nats = NatsServer::start().await;
-    let (a, b) = (Instance::start(&pool, &nats, &[]).await, Instance::start(&pool, &nats, &[]).await);
+    let (a, b) = (
+        Instance::start(&pool, &nats, &[]).await,
+        Instance::start(&pool, &nats, &[]).await,
+    );
     let (white, black) = (a.register().await, b.register().await);
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut socket = b.socket(Some(&black)).await;
     assert_eq!(socket.subscribe(&game, None).await["resumed"], false);
     let before = socket.next().await;
@@ -100,7 +140,10 @@ async fn who_takes_a_seat_while_watching_goes_on_with_that_seats_view(pool: PgPo
     let after = socket.up_to(is_snapshot).await.pop().unwrap();
     assert_ne!(after["view"]["board"], "?".repeat(64));
     assert_eq!(after["game"]["status"], "active");
-    assert!(after["game"]["code"].is_string(), "the code is for the seats");
+    assert!(
+        after["game"]["code"].is_string(),
+        "the code is for the seats"
+    );
 
     a.moves(&white, &game, "e2e4").await;
     relay(&pool, &nats, |_| true).await;
@@ -117,16 +160,24 @@ async fn a_snapshot_is_the_state_and_says_when_its_clock_was_read(pool: PgPool) 
     let a = Instance::start(&pool, &nats, &[]).await;
     let (white, black) = (a.register().await, a.register().await);
     let clock = json!({"clock": {"initial_ms": 60_000, "increment_ms": 0}});
-    let game = a.create(&white, &clock).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &clock).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     a.join(&black, &game).await;
     let mut socket = a.socket(Some(&white)).await;
     socket.subscribe(&game, None).await;
     let snapshot = socket.next().await;
-    let (_, state) = a.get(&format!("/v1/games/{game}"), Some(&white.token)).await;
+    let (_, state) = a
+        .get(&format!("/v1/games/{game}"), Some(&white.token))
+        .await;
     for member in ["view", "game", "n", "cursor", "at_ms"] {
         assert_eq!(snapshot[member], state[member], "{member}");
     }
     let apart = snapshot["now_ms"].as_i64().unwrap() - state["now_ms"].as_i64().unwrap();
-    assert!(apart.abs() < 5000, "both say the database's time: {apart} ms apart");
+    assert!(
+        apart.abs() < 5000,
+        "both say the database's time: {apart} ms apart"
+    );
     a.stop().await;
 }

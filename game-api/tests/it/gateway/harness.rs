@@ -66,7 +66,11 @@ impl NatsServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("nats-server: set FOGLINE_NATS_SERVER or put it on PATH");
-        let server = Self { child, port, _directory: directory };
+        let server = Self {
+            child,
+            port,
+            _directory: directory,
+        };
         until("the NATS server listens", async || {
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
@@ -89,7 +93,9 @@ impl NatsServer {
 
     /// Freezes or thaws the server: connections stay open, nothing is answered.
     pub(super) fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        let done = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
         assert!(done.unwrap().success());
     }
 }
@@ -101,7 +107,10 @@ impl Drop for NatsServer {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment what to run")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment what to run"
+)]
 fn binary() -> String {
     std::env::var("FOGLINE_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned())
 }
@@ -120,7 +129,10 @@ impl Instance {
         let own = [
             ("DATABASE_URL", "postgres://unused@127.0.0.1/unused"),
             ("NATS_URL", url.as_str()),
-            ("FOGLINE_KEYS", "k:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="),
+            (
+                "FOGLINE_KEYS",
+                "k:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+            ),
             // A test that waits for a hole to be repaired says so; elsewhere it would hide faults.
             ("GATEWAY_RECONCILE_MS", "60000"),
         ];
@@ -137,16 +149,27 @@ impl Instance {
         let address = public.local_addr().unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
         game_api::serve(&app, Listeners { public, ops });
-        let instance = Self { router: router::router(app.clone()), app, address, life };
+        let instance = Self {
+            router: router::router(app.clone()),
+            app,
+            address,
+            life,
+        };
         instance.connected(true).await;
-        until("the database's clock is read", async || instance.app.gateway.now_ms() > 0).await;
+        until("the database's clock is read", async || {
+            instance.app.gateway.now_ms() > 0
+        })
+        .await;
         instance
     }
 
     /// Waits until the instance knows whether NATS is there.
     pub(super) async fn connected(&self, up: bool) {
         let mut connected = self.app.nats.connected.clone();
-        timeout(PATIENCE, connected.wait_for(|now| *now == up)).await.unwrap().unwrap();
+        timeout(PATIENCE, connected.wait_for(|now| *now == up))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     pub(super) fn drain(&self) {
@@ -155,11 +178,16 @@ impl Instance {
 
     /// Ends the instance, and asserts that it ends by itself.
     pub(super) async fn stop(self) {
-        let Self { app, router, life, .. } = self;
+        let Self {
+            app, router, life, ..
+        } = self;
         drop((app, router));
         let begun = Instant::now();
         life.finish(PATIENCE).await.unwrap();
-        assert!(begun.elapsed() < PATIENCE, "something kept the instance from ending");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "something kept the instance from ending"
+        );
     }
 
     pub(super) async fn call(
@@ -173,8 +201,17 @@ impl Instance {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
+        };
+        let answer = self
+            .router
+            .clone()
+            .oneshot(request.body(body).unwrap())
+            .await
+            .unwrap();
         let status = answer.status();
         let bytes = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
@@ -201,11 +238,14 @@ impl Instance {
     }
 
     pub(super) async fn register(&self) -> Player {
-        let (status, body) =
-            self.call("POST", "/v1/players", None, &json!({"name": "Ann"})).await;
+        let (status, body) = self
+            .call("POST", "/v1/players", None, &json!({"name": "Ann"}))
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        Player { token: text(&body["access_token"]) }
+        Player {
+            token: text(&body["access_token"]),
+        }
     }
 
     pub(super) async fn create(&self, white: &Player, more: &Value) -> Value {
@@ -216,14 +256,18 @@ impl Instance {
         for (name, value) in more.as_object().unwrap() {
             wanted[name] = value.clone();
         }
-        let (status, body) = self.call("POST", "/v1/games", Some(&white.token), &wanted).await;
+        let (status, body) = self
+            .call("POST", "/v1/games", Some(&white.token), &wanted)
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         body["game"].clone()
     }
 
     pub(super) async fn join(&self, black: &Player, game: &str) {
         let path = format!("/v1/games/{game}/join");
-        let (status, body) = self.call("POST", &path, Some(&black.token), &Value::Null).await;
+        let (status, body) = self
+            .call("POST", &path, Some(&black.token), &Value::Null)
+            .await;
         assert_eq!(status, StatusCode::OK, "{body}");
     }
 
@@ -237,11 +281,14 @@ impl Instance {
     }
 
     pub(super) async fn moves(&self, player: &Player, game: &str, uci: &str) -> Value {
-        self.act(player, game, &json!({"type": "move", "uci": uci})).await
+        self.act(player, game, &json!({"type": "move", "uci": uci}))
+            .await
     }
 
     pub(super) async fn socket(&self, player: Option<&Player>) -> Socket {
-        let mut request = format!("ws://{}/v1/ws", self.address).into_client_request().unwrap();
+        let mut request = format!("ws://{}/v1/ws", self.address)
+            .into_client_request()
+            .unwrap();
         if let Some(player) = player {
             let value = format!("Bearer {}", player.token).parse().unwrap();
             request.headers_mut().insert("authorization", value);
@@ -254,11 +301,10 @@ impl Instance {
         socket
     }
 
-    pub(super) async fn raw_connect(
-        &self,
-        token: &str,
-    ) -> Result<(), tungstenite::Error> {
-        let mut request = format!("ws://{}/v1/ws", self.address).into_client_request().unwrap();
+    pub(super) async fn raw_connect(&self, token: &str) -> Result<(), tungstenite::Error> {
+        let mut request = format!("ws://{}/v1/ws", self.address)
+            .into_client_request()
+            .unwrap();
         let value = format!("Bearer {token}").parse().unwrap();
         request.headers_mut().insert("authorization", value);
         tokio_tungstenite::connect_async(request).await.map(drop)
@@ -288,7 +334,11 @@ pub(super) async fn relay(
         if chosen(number) {
             client.publish(subject, payload.into()).await.unwrap();
         }
-        sqlx::query("delete from outbox_events where id = $1").bind(id).execute(pool).await.unwrap();
+        sqlx::query("delete from outbox_events where id = $1")
+            .bind(id)
+            .execute(pool)
+            .await
+            .unwrap();
     }
     client.flush().await.unwrap();
     count
@@ -328,7 +378,9 @@ impl Socket {
 
     pub(super) async fn next_or_close(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
-            let message = timeout(PATIENCE, self.socket.next()).await.expect("no message came");
+            let message = timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("no message came");
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Err(frame),
@@ -351,7 +403,10 @@ impl Socket {
 
     /// The answer under a `ref`; frames that come before it are passed over.
     pub(super) async fn answer(&mut self, reference: &str) -> Value {
-        self.up_to(|message| message["ref"] == reference).await.pop().unwrap()
+        self.up_to(|message| message["ref"] == reference)
+            .await
+            .pop()
+            .unwrap()
     }
 
     pub(super) async fn subscribe(&mut self, game: &str, cursor: Option<&str>) -> Value {
@@ -384,7 +439,10 @@ impl Socket {
         let mut frames = Vec::new();
         while frames.len() < count {
             let frame = self.next().await;
-            assert!(frame["type"] == "event" || frame["type"] == "snapshot", "{frame}");
+            assert!(
+                frame["type"] == "event" || frame["type"] == "snapshot",
+                "{frame}"
+            );
             frames.push(frame);
         }
         frames
@@ -393,10 +451,16 @@ impl Socket {
 
 /// The numbers of frames.
 pub(super) fn numbers(frames: &[Value]) -> Vec<i64> {
-    frames.iter().map(|frame| frame["n"].as_i64().unwrap()).collect()
+    frames
+        .iter()
+        .map(|frame| frame["n"].as_i64().unwrap())
+        .collect()
 }
 
 /// The kinds of the events of frames.
 pub(super) fn kinds(frames: &[Value]) -> Vec<&str> {
-    frames.iter().map(|frame| frame["event"]["kind"].as_str().unwrap()).collect()
+    frames
+        .iter()
+        .map(|frame| frame["event"]["kind"].as_str().unwrap())
+        .collect()
 }

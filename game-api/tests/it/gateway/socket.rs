@@ -61,7 +61,10 @@ async fn a_spectator_cannot_act_and_a_private_game_is_not_there_for_strangers(po
     let refused = stranger.command(id, &json!({"type": "resign"})).await;
     assert_eq!(refused["reason"], "unauthorized");
     let unknown = GameId::generate().to_string();
-    let (refused, nowhere) = (stranger.subscribe(id, None).await, stranger.subscribe(&unknown, None).await);
+    let (refused, nowhere) = (
+        stranger.subscribe(id, None).await,
+        stranger.subscribe(&unknown, None).await,
+    );
     assert_eq!(refused["reason"], "not_found");
     assert_eq!(refused["detail"], nowhere["detail"]);
     let reference = stranger
@@ -70,7 +73,9 @@ async fn a_spectator_cannot_act_and_a_private_game_is_not_there_for_strangers(po
     assert_eq!(stranger.answer(&reference).await["type"], "subscribed");
     let (status, _) = a.get(&format!("/v1/games/{id}/events"), None).await;
     assert_eq!(status.as_u16(), 404);
-    let (status, _) = a.get(&format!("/v1/games/{id}/events?code={code}"), None).await;
+    let (status, _) = a
+        .get(&format!("/v1/games/{id}/events?code={code}"), None)
+        .await;
     assert_eq!(status.as_u16(), 200);
     a.stop().await;
 }
@@ -82,19 +87,34 @@ async fn the_thirty_third_topic_is_refused_until_one_is_given_up(pool: PgPool) {
     let white = a.register().await;
     let mut games = Vec::new();
     for _ in 0..33 {
-        games.push(a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned());
+        games.push(
+            a.create(&white, &json!({})).await["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     let mut socket = a.socket(Some(&white)).await;
     for game in &games[..32] {
         assert_eq!(socket.subscribe(game, None).await["type"], "subscribed");
     }
-    assert_eq!(socket.subscribe(&games[32], None).await["reason"], "rate_limited");
+    assert_eq!(
+        socket.subscribe(&games[32], None).await["reason"],
+        "rate_limited"
+    );
     // One that there is already may be asked for again.
-    assert_eq!(socket.subscribe(&games[0], None).await["type"], "subscribed");
-    let reference =
-        socket.ask(json!({"type": "unsubscribe", "topic": format!("game:{}", games[0])})).await;
+    assert_eq!(
+        socket.subscribe(&games[0], None).await["type"],
+        "subscribed"
+    );
+    let reference = socket
+        .ask(json!({"type": "unsubscribe", "topic": format!("game:{}", games[0])}))
+        .await;
     assert_eq!(socket.answer(&reference).await["type"], "unsubscribed");
-    assert_eq!(socket.subscribe(&games[32], None).await["type"], "subscribed");
+    assert_eq!(
+        socket.subscribe(&games[32], None).await["type"],
+        "subscribed"
+    );
     assert_eq!(a.app.metrics.gateway_subscriptions.get(), 32);
     a.stop().await;
 }
@@ -108,13 +128,18 @@ async fn a_message_over_four_kibibytes_is_named_and_ends_the_socket_with_1009(po
         let padding = "x".repeat(bytes);
         socket.send_text(&padding).await;
         let error = socket.next().await;
-        assert_eq!((&error["type"], &error["reason"]), (&json!("error"), &json!("too_large")));
+        assert_eq!(
+            (&error["type"], &error["reason"]),
+            (&json!("error"), &json!("too_large"))
+        );
         let close = socket.next_or_close().await.unwrap_err().unwrap();
         assert_eq!(u16::from(close.code), 1009);
     }
     let mut socket = a.socket(None).await;
     let fits = json!({"type": "ping", "ref": "a"}).to_string();
-    socket.send_text(&format!("{fits}{}", " ".repeat(4096 - fits.len()))).await;
+    socket
+        .send_text(&format!("{fits}{}", " ".repeat(4096 - fits.len())))
+        .await;
     assert_eq!(socket.next().await["type"], "pong");
     a.stop().await;
 }
@@ -125,7 +150,10 @@ async fn who_says_nothing_is_shown_out(pool: PgPool) {
     let a = Instance::start(&pool, &nats, &[]).await;
     let mut socket = a.socket(None).await;
     let error = socket.next().await;
-    assert_eq!((&error["type"], &error["reason"]), (&json!("error"), &json!("invalid")));
+    assert_eq!(
+        (&error["type"], &error["reason"]),
+        (&json!("error"), &json!("invalid"))
+    );
     let close = socket.next_or_close().await.unwrap_err().unwrap();
     assert_eq!(u16::from(close.code), 1008);
     a.stop().await;
@@ -136,7 +164,10 @@ async fn commands_are_acknowledged_repeated_and_refused_under_their_ref(pool: Pg
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[]).await;
     let (white, black) = (a.register().await, a.register().await);
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     a.join(&black, &game).await;
     let mut socket = a.socket(Some(&white)).await;
     let id = CommandId::generate();
@@ -147,12 +178,23 @@ async fn commands_are_acknowledged_repeated_and_refused_under_their_ref(pool: Pg
     let first = socket.ask(command("e2e4")).await;
     let again = socket.ask(command("e2e4")).await;
     let other = socket.ask(command("d2d4")).await;
-    let (first, again, other) =
-        (socket.answer(&first).await, socket.answer(&again).await, socket.answer(&other).await);
-    assert_eq!((&first["duplicate"], &again["duplicate"]), (&json!(false), &json!(true)));
-    assert_eq!((&first["n"], &first["cursor"]), (&again["n"], &again["cursor"]));
+    let (first, again, other) = (
+        socket.answer(&first).await,
+        socket.answer(&again).await,
+        socket.answer(&other).await,
+    );
+    assert_eq!(
+        (&first["duplicate"], &again["duplicate"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(
+        (&first["n"], &first["cursor"]),
+        (&again["n"], &again["cursor"])
+    );
     assert_eq!(other["reason"], "conflict");
-    let early = socket.command(&game, &json!({"type": "move", "uci": "d2d4"})).await;
+    let early = socket
+        .command(&game, &json!({"type": "move", "uci": "d2d4"}))
+        .await;
     assert_eq!(early["reason"], "not_your_turn");
     socket.subscribe(&game, first["cursor"].as_str()).await;
     a.moves(&black, &game, "e7e5").await;
@@ -165,14 +207,18 @@ async fn a_player_has_so_many_sockets_and_no_more(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[("GATEWAY_SOCKETS_PER_PLAYER", "2")]).await;
     let white = a.register().await;
-    let _sockets = (a.socket(Some(&white)).await, a.socket(Some(&white)).await);
+    let sockets = (a.socket(Some(&white)).await, a.socket(Some(&white)).await);
     let refused = a.raw_connect(&white.token).await.unwrap_err();
-    let tungstenite::Error::Http(answer) = refused else { panic!("{refused}") };
+    let tungstenite::Error::Http(answer) = refused else {
+        panic!("{refused}")
+    };
     assert_eq!(answer.status().as_u16(), 429);
     let refused = a.raw_connect("nonsense").await.unwrap_err();
-    let tungstenite::Error::Http(answer) = refused else { panic!("{refused}") };
+    let tungstenite::Error::Http(answer) = refused else {
+        panic!("{refused}")
+    };
     assert_eq!(answer.status().as_u16(), 401);
-    drop(_sockets);
+    drop(sockets);
     a.stop().await;
 }
 
@@ -181,7 +227,10 @@ async fn a_drain_sends_clients_away_with_a_time_and_1012(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[("GATEWAY_RECONNECT_SPREAD_MS", "700")]).await;
     let white = a.register().await;
-    let game = a.create(&white, &json!({})).await["id"].as_str().unwrap().to_owned();
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut socket = a.socket(Some(&white)).await;
     socket.subscribe(&game, None).await;
     socket.frames(1).await;
