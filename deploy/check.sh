@@ -69,7 +69,8 @@ if [ ! -f deploy/nats.conf ]; then
     fail "deploy/nats.conf is missing"
 elif [ -n "$nats_server" ]; then
     check "deploy/nats.conf is accepted by $("$nats_server" --version)" \
-        env NATS_GATEWAY_PASSWORD=x NATS_RELAY_PASSWORD=x "$nats_server" -c deploy/nats.conf -t
+        env NATS_GATEWAY_PASSWORD=x NATS_RELAY_PASSWORD=x NATS_OBSERVER_PASSWORD=x \
+        "$nats_server" -c deploy/nats.conf -t
 else
     skip "deploy/nats.conf is accepted by nats-server" "none of at least 2.12 was found"
 fi

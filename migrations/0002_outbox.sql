@@ -3,11 +3,24 @@
 -- CACHE 1: ids are given in the order of nextval, so that per key the id order is commit order.
 create sequence outbox_events_id_seq as bigint cache 1;
 
+-- The next row id. The transaction has its xid before it has the id, always: so once every
+-- transaction that ran at some moment has ended, no row with an id given before that moment can
+-- appear any more. That is what lets a relay skip, for good, the ids it has dealt with, instead of
+-- reading over their dead index entries while some transaction elsewhere keeps vacuum away.
+create function outbox_next_id() returns bigint
+    language plpgsql volatile
+as $$
+begin
+    perform pg_current_xact_id();
+    return nextval('outbox_events_id_seq');
+end
+$$;
+
 -- Pending rows only: a row leaves when its event stands in the stream (outbox_published) or
 -- cannot ever (outbox_dead).
 create table outbox_events (
     shard         smallint    not null check (shard between 0 and 63),
-    id            bigint      not null default nextval('outbox_events_id_seq'),
+    id            bigint      not null default outbox_next_id(),
     event_id      uuid        not null default fogline_uuid_v7(),
     key           text        not null,
     subject       text        not null,
@@ -38,9 +51,13 @@ create table outbox_published (
     carrier      jsonb       not null,
     created_at   timestamptz not null,
     published_at timestamptz not null default statement_timestamp(),
-    stream_seq   bigint,
+    -- Where it stands in the stream, and the stream's generation when it was put there.
+    stream_seq   bigint      not null,
+    generation   bigint      not null,
     primary key (shard, event_id, published_at)
 ) partition by range (published_at);
+-- In stream order: what `verify` walks, and how a take-over learns what the database has recorded.
+create index outbox_published_in_order on outbox_published (shard, generation, stream_seq);
 
 -- Catches what no partition was made for, so that publishing never stops for want of one.
 create table outbox_published_default partition of outbox_published default;
@@ -66,15 +83,18 @@ create index outbox_dead_blocking on outbox_dead (shard, key) where blocks_key;
 
 -- One lease per shard. `epoch` rises by one at each take-over; `fence_seq` is the stream sequence
 -- of the shard's last known fence, 0 before its first; `generation` is the stream generation that
--- the shard was verified for.
+-- the shard was verified for; no row of the shard with an id up to `low_id` is pending or can become
+-- so. `fence_seq` and `low_id` are written with the renewal of the lease, not with each batch: they
+-- may lie behind, never ahead.
 create table outbox_shards (
     shard       smallint    primary key check (shard between 0 and 63),
     owner       text,
     epoch       bigint      not null default 0,
     lease_until timestamptz,
     fence_seq   bigint      not null default 0,
-    generation  bigint      not null default 0
-) with (fillfactor = 50);
+    generation  bigint      not null default 0,
+    low_id      bigint      not null default 0
+) with (fillfactor = 10);
 insert into outbox_shards (shard) select generate_series(0, 63);
 
 -- The relay instances that are alive, for an even spread of the shards.
@@ -89,7 +109,10 @@ create table outbox_identity (
     id                uuid        not null default fogline_uuid_v7(),
     stream_created    text,
     stream_last_seq   bigint      not null default 0,
-    stream_generation bigint      not null default 0
+    stream_generation bigint      not null default 0,
+    -- The first generation of the stream that was created at stream_created: sequences recorded
+    -- under an earlier one belong to a stream that is gone.
+    stream_since      bigint      not null default 0
 );
 insert into outbox_identity default values;
 

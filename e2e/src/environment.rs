@@ -13,6 +13,8 @@ pub mod names {
     pub const DATABASE_URL: &str = "DATABASE_URL";
     /// A running nats-server to use instead of a private one.
     pub const NATS_URL: &str = "NATS_URL";
+    /// Directory of service binaries that are known to be fresh; without it, tests build them first.
+    pub const BINARIES: &str = "FOGLINE_BINARIES";
     /// `true` where a skipped check counts as a failed one.
     pub const CI: &str = "CI";
     /// `1` keeps the directory of a run, with its logs, for a look after a failure.

@@ -65,16 +65,17 @@ pub async fn run(config: Config, listeners: Listeners, life: Lifecycle) -> Resul
     let pool = database::pool(&config.database, &config.instance);
     let nats = Nats::connect(&config.nats, &config.instance).await?;
     let app = App::build(config, pool, nats, wall_clock(), &life)?;
-    serve(&app, listeners);
+    serve(app, listeners);
     life.run_until_signal(drain_deadline).await?;
     Ok(())
 }
 
-/// Starts both ports of an instance; they end with its life.
-pub fn serve(app: &Arc<App>, listeners: Listeners) {
-    let life = &app.life;
+/// Starts both ports of an instance; they end with its life. Nobody else should keep the instance:
+/// what writes for it goes on until the last one who could ask for a write is gone.
+pub fn serve(app: Arc<App>, listeners: Listeners) {
+    let life = &app.life.clone();
     let readiness = Readiness::watch(app.pool.clone(), life);
-    let ops = ops(app, readiness);
+    let ops = ops(&app, readiness);
     // From here on the probe alone says what is missing.
     ops.set_ready(true);
     let (drained, draining) = (ops.clone(), life.draining());
@@ -82,12 +83,13 @@ pub fn serve(app: &Arc<App>, listeners: Listeners) {
         draining.cancelled().await;
         drained.set_ready(false);
     });
+    let connections_max = app.config.listen.connections_max;
     life.spawn_worker(
         "public port",
         http::serve::serve(
             listeners.public,
-            router::router(app.clone()),
-            app.config.listen.connections_max,
+            router::router(app),
+            connections_max,
             life.clone(),
         ),
     );

@@ -300,13 +300,15 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
 mod tests {
     use std::collections::HashSet;
 
+    use prometheus::proto::MetricFamily;
+
     use super::*;
 
     #[test]
     fn every_series_is_there_from_the_start_and_at_zero() {
         let metrics = Metrics::new(&[("GET", "/health", "200")]).unwrap();
         let families = metrics.registry().gather();
-        let names: HashSet<&str> = families.iter().map(|family| family.name()).collect();
+        let names: HashSet<&str> = families.iter().map(MetricFamily::name).collect();
         for name in [
             "http_request_duration_seconds",
             "game_commands_total",
@@ -328,7 +330,7 @@ mod tests {
         }
         let counted: f64 = families
             .iter()
-            .flat_map(|family| family.get_metric())
+            .flat_map(MetricFamily::get_metric)
             .map(|metric| metric.get_counter().get_value())
             .sum();
         assert!(counted.abs() < f64::EPSILON);

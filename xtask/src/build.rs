@@ -1,11 +1,23 @@
 //! Builds what runs: the page first, since game-api embeds it, then the services.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use e2e::environment;
 use e2e::supervisor::ServiceBinaries;
+
+/// What the page is built from, below `web/`.
+const PAGE_SOURCES: [&str; 7] = [
+    "src",
+    "public",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "vite.config.ts",
+];
 
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
@@ -38,7 +50,11 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
 pub(crate) fn page() -> Result<()> {
     let web = web_dir();
     if !web.join("package.json").is_file() {
-        tracing::info!("there is no web/ yet: game-api serves a page that says so");
+        tracing::info!("there is no web/: game-api serves a page that says so");
+        return Ok(());
+    }
+    // An untouched page keeps its files, and game-api, which embeds them, is not compiled again.
+    if is_page_fresh(&web) {
         return Ok(());
     }
     if environment::on_path("npm").is_none() {
@@ -52,12 +68,37 @@ pub(crate) fn page() -> Result<()> {
     run(npm().args(["run", "--silent", "build"]))
 }
 
+/// Whether `web/dist` is newer than everything that it is built from.
+fn is_page_fresh(web: &Path) -> bool {
+    let built = modified(&web.join("dist/index.html"));
+    let sources = PAGE_SOURCES
+        .iter()
+        .filter_map(|source| newest(&web.join(source)))
+        .max();
+    built.is_some() && built > sources
+}
+
+/// When a file, or the newest file below a directory, was modified.
+fn newest(path: &Path) -> Option<SystemTime> {
+    if path.is_file() {
+        return modified(path);
+    }
+    std::fs::read_dir(path)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| newest(&entry.path()))
+        .max()
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|meta| meta.modified()).ok()
+}
+
 /// Installs exactly what `package-lock.json` names, unless it is installed already.
 pub(crate) fn npm_ci() -> Result<()> {
-    let modified = |path: PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
     let web = web_dir();
-    let installed = modified(web.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= modified(web.join("package-lock.json")) {
+    let installed = modified(&web.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= modified(&web.join("package-lock.json")) {
         return Ok(());
     }
     run(npm().args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))

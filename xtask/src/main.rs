@@ -1,12 +1,17 @@
 //! The developer's commands: `cargo xtask play`, `cargo xtask test`, `cargo xtask sqlx`.
 
+mod bench;
 mod build;
 mod console;
+mod dependencies;
 mod play;
 mod smoke;
+mod sqlx;
+mod test;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// The developer's commands of Fogline.
@@ -20,13 +25,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole stack on this machine: Postgres, NATS, two gateways, two relays
+    #[command(long_about = play::HELP)]
     Play(play::Args),
+    /// Run everything that CI runs
+    #[command(long_about = test::HELP)]
+    Test(test::Args),
+    /// Renew the committed .sqlx data, by which queries are checked without a database
+    Sqlx(sqlx::Args),
 }
 
 fn main() -> ExitCode {
     console::init();
-    let outcome = match Cli::parse().command {
-        Command::Play(args) => play::run(&args),
+    let cli = Cli::parse();
+    let outcome = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(&cli.command)),
+        Err(error) => Err(error.into()),
     };
     match outcome {
         Ok(code) => code,
@@ -34,5 +47,13 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Play(args) => Box::pin(play::run(args)).await,
+        Command::Test(args) => Box::pin(test::run(args)).await,
+        Command::Sqlx(args) => Box::pin(sqlx::run(args)).await,
     }
 }

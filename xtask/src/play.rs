@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::environment::{self, names};
 use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, State};
 
@@ -10,7 +10,7 @@ use crate::console::say;
 use crate::{build, smoke};
 
 /// What `--help` says beyond one line.
-const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 Run the whole stack on this machine: a private Postgres and nats-server under target/, two gateways \
 and two relays. Prints where to look, restarts what dies, ends all of it on Ctrl-C and leaves \
 nothing behind.
@@ -21,7 +21,6 @@ target/tools. With DATABASE_URL or NATS_URL set, that running server is used ins
 
 /// Arguments of `cargo xtask play`.
 #[derive(Debug, clap::Args)]
-#[command(long_about = HELP)]
 pub(crate) struct Args {
     /// Let two bots on different gateways play a whole game while a third client watches, print
     /// what happened, and end; non-zero if an invariant failed
@@ -38,7 +37,7 @@ pub(crate) struct Args {
     ports_from: Option<u16>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     let ports = args
         .ports_from
         .map_or_else(|| Ok(Ports::default()), Ports::from)?;
@@ -56,9 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         nats_url,
         extra_env: vec![],
     };
-    tokio::runtime::Runtime::new()
-        .context("no runtime")?
-        .block_on(play(args, options))
+    play(args, options).await
 }
 
 async fn play(args: &Args, options: StackOptions) -> Result<ExitCode> {

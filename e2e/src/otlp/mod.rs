@@ -130,7 +130,7 @@ impl Receiver {
         &self,
         trace_id: &str,
         deadline: Duration,
-        complete: impl Fn(&[SpanRecord]) -> bool + Send,
+        complete: impl Fn(&[SpanRecord]) -> bool + Send + Sync,
     ) -> Result<Vec<SpanRecord>> {
         let wait = async {
             loop {

@@ -47,8 +47,12 @@ pub enum Durability {
 /// Addresses of a Postgres.
 #[derive(Clone, Debug)]
 pub struct PostgresAddresses {
-    /// For the services: the owner of the database.
+    /// The owner of the database.
     pub owner_url: String,
+    /// For the gateways: a role with the least privilege.
+    pub api_url: String,
+    /// For the relays: the same.
+    pub relay_url: String,
     /// For whoever wants to look, where it could be arranged.
     pub reader_url: Option<String>,
 }
@@ -60,6 +64,17 @@ pub struct Postgres {
     pub child: Child,
     /// Where it is reached.
     pub addresses: PostgresAddresses,
+    /// Passwords of the services' roles, which `game-api migrate --roles` makes.
+    pub roles: RolePasswords,
+}
+
+/// Passwords of the services' roles.
+#[derive(Clone, Debug)]
+pub struct RolePasswords {
+    /// Of `fogline_api`.
+    pub api: String,
+    /// Of `fogline_relay`.
+    pub relay: String,
 }
 
 impl Postgres {
@@ -94,11 +109,21 @@ impl Postgres {
         });
         child.ready().await?;
         make_database(&admin_url).await?;
+        let roles = RolePasswords {
+            api: secret::password(),
+            relay: secret::password(),
+        };
         let addresses = PostgresAddresses {
             owner_url: url(OWNER, &password, DATABASE),
+            api_url: url("fogline_api", &roles.api, DATABASE),
+            relay_url: url("fogline_relay", &roles.relay, DATABASE),
             reader_url: Some(url(READER, READER_PASSWORD, DATABASE)),
         };
-        Ok(Self { child, addresses })
+        Ok(Self {
+            child,
+            addresses,
+            roles,
+        })
     }
 }
 

@@ -240,6 +240,13 @@ impl Drop for Process {
     }
 }
 
+/// Asks a process to end that was started elsewhere.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 /// How a process that was asked to end did so.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {

@@ -1,6 +1,6 @@
 //! The two services, as this stack starts them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use super::child::ChildSpec;
+use super::nats::NatsAddresses;
 use super::ports::loopback;
+use super::postgres::{PostgresAddresses, RolePasswords};
 use super::process::Launch;
 use super::readiness::Readiness;
 use super::run_dir::RunDir;
@@ -16,8 +18,8 @@ use crate::provision::RunAs;
 
 /// A service connects to Postgres and NATS, and answers.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
-/// A gateway tells its clients to reconnect, with a spread, before it goes.
-const END_DEADLINE: Duration = Duration::from_secs(20);
+/// A service drains within 20 s by itself.
+const END_DEADLINE: Duration = Duration::from_secs(25);
 
 /// The services' binaries.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ impl ServiceBinaries {
     ///
     /// # Errors
     /// One of them is not there.
-    pub fn in_dir(dir: &std::path::Path) -> Result<Self> {
+    pub fn in_dir(dir: &Path) -> Result<Self> {
         let [game_api, outbox_relay] = ["game-api", "outbox-relay"].map(|name| dir.join(name));
         for program in [&game_api, &outbox_relay] {
             if !program.is_file() {
@@ -49,16 +51,20 @@ impl ServiceBinaries {
         })
     }
 
-    /// Applies the migrations.
+    /// Applies the migrations, and makes the services' roles where their passwords are given.
     ///
     /// # Errors
     /// With what `game-api migrate` said, where it failed.
-    pub fn migrate(&self, database_url: &str) -> Result<()> {
-        let output = Command::new(&self.game_api)
-            .arg("migrate")
-            .env("DATABASE_URL", database_url)
-            .output()
-            .context("game-api migrate cannot be run")?;
+    pub fn migrate(&self, owner_url: &str, roles: Option<&RolePasswords>) -> Result<()> {
+        let mut migrate = Command::new(&self.game_api);
+        migrate.arg("migrate").env("DATABASE_URL", owner_url);
+        if let Some(roles) = roles {
+            migrate
+                .arg("--roles")
+                .env("FOGLINE_API_PASSWORD", &roles.api)
+                .env("FOGLINE_RELAY_PASSWORD", &roles.relay);
+        }
+        let output = migrate.output().context("game-api migrate cannot be run")?;
         if !output.status.success() {
             bail!(
                 "game-api migrate: {}\n{}{}",
@@ -71,86 +77,83 @@ impl ServiceBinaries {
     }
 }
 
-/// What all services of a stack share.
-#[derive(Clone, Debug)]
-pub(super) struct Common {
-    pub(super) database_url: String,
+/// How this stack starts its services.
+#[derive(Debug)]
+pub(super) struct Recipe<'a> {
+    pub(super) binaries: &'a ServiceBinaries,
+    pub(super) run_dir: &'a RunDir,
+    pub(super) postgres: &'a PostgresAddresses,
+    pub(super) nats: &'a NatsAddresses,
+    /// `FOGLINE_KEYS`: the same on every gateway.
     pub(super) keys: String,
+    /// `ALLOWED_ORIGINS`.
     pub(super) allowed_origins: String,
-    pub(super) extra_env: Vec<(String, String)>,
+    /// Further variables for all of them.
+    pub(super) extra_env: &'a [(String, String)],
 }
 
-pub(super) fn gateway(
-    nth: usize,
-    binaries: &ServiceBinaries,
-    run_dir: &RunDir,
-    common: &Common,
-    nats_url: &str,
-    (port, ops_port): (u16, u16),
-) -> ChildSpec {
-    let env = vec![
-        ("NATS_URL".to_owned(), nats_url.to_owned()),
-        ("LISTEN_ADDR".to_owned(), loopback(port).to_string()),
-        ("FOGLINE_KEYS".to_owned(), common.keys.clone()),
-        ("ALLOWED_ORIGINS".to_owned(), common.allowed_origins.clone()),
-    ];
-    service(
-        format!("gateway {}", nth + 1),
-        binaries.game_api.clone(),
-        run_dir,
-        common,
-        env,
-        ops_port,
-    )
-}
+impl Recipe<'_> {
+    pub(super) fn gateway(&self, nth: usize, port: u16, ops_port: u16) -> ChildSpec {
+        let env = [
+            ("DATABASE_URL", &self.postgres.api_url),
+            ("NATS_URL", &self.nats.gateway_url),
+            ("LISTEN_ADDR", &loopback(port).to_string()),
+            ("FOGLINE_KEYS", &self.keys),
+            ("ALLOWED_ORIGINS", &self.allowed_origins),
+        ];
+        self.service(
+            format!("gateway {}", nth + 1),
+            &self.binaries.game_api,
+            &env,
+            ops_port,
+        )
+    }
 
-pub(super) fn relay(
-    nth: usize,
-    binaries: &ServiceBinaries,
-    run_dir: &RunDir,
-    common: &Common,
-    nats_url: &str,
-    ops_port: u16,
-) -> ChildSpec {
-    let env = vec![("NATS_URL".to_owned(), nats_url.to_owned())];
-    service(
-        format!("relay {}", nth + 1),
-        binaries.outbox_relay.clone(),
-        run_dir,
-        common,
-        env,
-        ops_port,
-    )
-}
+    pub(super) fn relay(&self, nth: usize, ops_port: u16) -> ChildSpec {
+        let env = [
+            ("DATABASE_URL", &self.postgres.relay_url),
+            ("NATS_URL", &self.nats.relay_url),
+        ];
+        self.service(
+            format!("relay {}", nth + 1),
+            &self.binaries.outbox_relay,
+            &env,
+            ops_port,
+        )
+    }
 
-fn service(
-    name: String,
-    program: PathBuf,
-    run_dir: &RunDir,
-    common: &Common,
-    mut env: Vec<(String, String)>,
-    ops_port: u16,
-) -> ChildSpec {
-    env.push(("DATABASE_URL".to_owned(), common.database_url.clone()));
-    env.push(("OPS_ADDR".to_owned(), loopback(ops_port).to_string()));
-    env.extend(common.extra_env.iter().cloned());
-    let log = run_dir
-        .logs()
-        .join(format!("{}.log", name.replace(' ', "-")));
-    ChildSpec {
-        launch: Launch {
-            program,
-            args: vec!["run".to_owned()],
-            env,
-            env_prefixes_removed: vec![],
-            dir: run_dir.path().to_path_buf(),
-            log,
-            run_as: RunAs::Caller,
-        },
-        name,
-        readiness: Readiness::Readyz(loopback(ops_port)),
-        ready_deadline: READY_DEADLINE,
-        end_signal: Signal::TERM,
-        end_deadline: END_DEADLINE,
+    fn service(
+        &self,
+        name: String,
+        program: &Path,
+        env: &[(&str, &String)],
+        ops_port: u16,
+    ) -> ChildSpec {
+        let own = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).clone()));
+        let ops = ("OPS_ADDR".to_owned(), loopback(ops_port).to_string());
+        ChildSpec {
+            launch: Launch {
+                program: program.to_path_buf(),
+                args: vec!["run".to_owned()],
+                env: own
+                    .chain([ops])
+                    .chain(self.extra_env.iter().cloned())
+                    .collect(),
+                env_prefixes_removed: vec![],
+                dir: self.run_dir.path().to_path_buf(),
+                log: self
+                    .run_dir
+                    .logs()
+                    .join(format!("{}.log", name.replace(' ', "-"))),
+                run_as: RunAs::Caller,
+            },
+            name,
+            readiness: Readiness::Readyz(loopback(ops_port)),
+            ready_deadline: READY_DEADLINE,
+            end_signal: Signal::TERM,
+            end_deadline: END_DEADLINE,
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::ports::{Ports, loopback};
 use super::postgres::{Durability, Postgres, PostgresAddresses};
 use super::run_dir::RunDir;
 use super::secret;
-use super::services::{self, Common, ServiceBinaries};
+use super::services::{Recipe, ServiceBinaries};
 use crate::provision::{NatsServer, PostgresBinaries};
 
 /// What a stack is made of.
@@ -76,15 +76,33 @@ impl Stack {
         let postgres_addresses =
             postgres_addresses(postgres.as_ref(), options.database_url.as_deref())?;
         let nats_addresses = nats_addresses(nats.as_ref(), options.nats_url.as_deref())?;
-        options.binaries.migrate(&postgres_addresses.owner_url)?;
-        let common = Common {
-            database_url: postgres_addresses.owner_url.clone(),
+        let roles = postgres.as_ref().map(|postgres| &postgres.roles);
+        options
+            .binaries
+            .migrate(&postgres_addresses.owner_url, roles)?;
+        let recipe = Recipe {
+            binaries: &options.binaries,
+            run_dir: &run_dir,
+            postgres: &postgres_addresses,
+            nats: &nats_addresses,
             keys: secret::fogline_keys(),
             allowed_origins: allowed_origins(&options.ports),
-            extra_env: options.extra_env.clone(),
+            extra_env: &options.extra_env,
         };
-        let gateways = start_gateways(&options, &run_dir, &common, &nats_addresses);
-        let relays = start_relays(&options, &run_dir, &common, &nats_addresses);
+        let gateway_ports = options
+            .ports
+            .gateways
+            .iter()
+            .zip(&options.ports.gateway_ops);
+        let gateways = gateway_ports
+            .enumerate()
+            .map(|(nth, (port, ops_port))| Child::start(recipe.gateway(nth, *port, *ops_port)))
+            .collect();
+        let relay_ports = options.ports.relay_ops.iter();
+        let relays = relay_ports
+            .enumerate()
+            .map(|(nth, ops_port)| Child::start(recipe.relay(nth, *ops_port)))
+            .collect();
         let ports = options.ports;
         let stack = Self {
             gateways,
@@ -173,54 +191,6 @@ async fn private_nats(tools: &Path, run_dir: &RunDir, options: &StackOptions) ->
     Nats::start(&server, run_dir, options.ports.nats).await
 }
 
-fn start_gateways(
-    options: &StackOptions,
-    run_dir: &RunDir,
-    common: &Common,
-    nats: &NatsAddresses,
-) -> Vec<Child> {
-    let ports = options
-        .ports
-        .gateways
-        .iter()
-        .zip(&options.ports.gateway_ops);
-    ports
-        .enumerate()
-        .map(|(nth, (port, ops))| {
-            let spec = services::gateway(
-                nth,
-                &options.binaries,
-                run_dir,
-                common,
-                &nats.gateway_url,
-                (*port, *ops),
-            );
-            Child::start(spec)
-        })
-        .collect()
-}
-
-fn start_relays(
-    options: &StackOptions,
-    run_dir: &RunDir,
-    common: &Common,
-    nats: &NatsAddresses,
-) -> Vec<Child> {
-    let ports = options.ports.relay_ops.iter().enumerate();
-    ports
-        .map(|(nth, ops)| {
-            Child::start(services::relay(
-                nth,
-                &options.binaries,
-                run_dir,
-                common,
-                &nats.relay_url,
-                *ops,
-            ))
-        })
-        .collect()
-}
-
 /// A page of either gateway may call either gateway, under both names of the loopback address.
 fn allowed_origins(ports: &Ports) -> String {
     let origins: Vec<String> = ports
@@ -237,10 +207,15 @@ fn postgres_addresses(
 ) -> Result<PostgresAddresses> {
     match (private, given) {
         (Some(postgres), _) => Ok(postgres.addresses.clone()),
-        (None, given) => Ok(PostgresAddresses {
-            owner_url: given.context("no Postgres")?.to_owned(),
-            reader_url: None,
-        }),
+        (None, given) => {
+            let url = given.context("no Postgres")?.to_owned();
+            Ok(PostgresAddresses {
+                api_url: url.clone(),
+                relay_url: url.clone(),
+                owner_url: url,
+                reader_url: None,
+            })
+        }
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_bad_list_is_a_sentence_that_shows_no_key() {
         let cases = [
-            ("".to_owned(), "is not set"),
+            (String::new(), "is not set"),
             (ONES.to_owned(), "key 1 is not of the form id:base64"),
             (format!("k:{ONES},"), "key 2 is not of the form"),
             (format!(":{ONES}"), "key 1 must have an id"),

@@ -35,8 +35,14 @@ async fn start(pool: PgPool, variables: &[(&str, &str)]) -> Ports {
         ops: ops.local_addr().unwrap(),
         life,
     };
-    serve(&app, Listeners { public, ops });
+    serve(app, Listeners { public, ops });
     ports
+}
+
+/// Drains, and must need no hard stop for it.
+async fn end(ports: &Ports) {
+    let drained = ports.life.finish(PATIENCE * 10);
+    timeout(PATIENCE, drained).await.unwrap().unwrap();
 }
 
 /// The whole answer to one request on a connection of its own.
@@ -90,7 +96,7 @@ async fn it_starts_without_nats_and_is_ready_when_the_database_has_answered(pool
         "{metrics}"
     );
     assert!(metrics.contains("game_commands_total{action=\"move\",outcome=\"stale\"} 0"));
-    ports.life.finish(PATIENCE).await.unwrap();
+    end(&ports).await;
 }
 
 #[sqlx::test(migrations = false)]
@@ -198,7 +204,7 @@ async fn a_drain_turns_readiness_off_takes_no_connection_and_ends_idle_ones(pool
     ports.life.drain();
     wait_for(ports.ops, "/readyz", "503").await;
     read_all(&mut idle).await;
-    ports.life.finish(PATIENCE).await.unwrap();
+    end(&ports).await;
     assert!(TcpStream::connect(ports.public).await.is_err());
     // Scrapes and probes still get their answer.
     assert!(get(ports.ops, "/livez").await.starts_with("HTTP/1.1 200"));

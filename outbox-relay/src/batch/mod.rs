@@ -1,0 +1,5 @@
+//! A batch: which waiting rows travel together, and the messages they become.
+
+pub mod entity;
+pub mod message;
+pub mod repo;

@@ -1,0 +1,336 @@
+//! Every variable the relay reads, each with its unit, default and range. Reading does no IO.
+//!
+//! | Variable | Unit | Default | Range |
+//! |---|---|---|---|
+//! | `DATABASE_URL` | URL, may hold a password | required | |
+//! | `NATS_URL` | comma list of `nats://[user:pass@]host:port` | required | |
+//! | `OPS_ADDR` | address of `/metrics`, `/livez`, `/readyz`, `/health` | `127.0.0.1:9110` | |
+//! | `OUTBOX_BATCH_MAX` | events a batch | 999 | 1–999 |
+//! | `OUTBOX_BATCH_BYTES_MAX` | bytes of payload a batch | 4194304 | 65536–67108864 |
+//! | `OUTBOX_WORKERS` | shards in flight at once | 8 | 1–16 |
+//! | `OUTBOX_LEASE_MS` | ms a lease lasts without renewal | 1500 | 500–60000 |
+//! | `OUTBOX_POLL_MIN_MS` | ms between looks at a busy outbox | 20 | 1–60000 |
+//! | `OUTBOX_POLL_MAX_MS` | ms between looks at an idle outbox | 1000 | min–60000 |
+//! | `OUTBOX_PUBLISH_TIMEOUT_MS` | ms to wait for an answer of the broker | 5000 | 100–10000 |
+//! | `OUTBOX_POISON` | `block` or `skip` the key of a dead letter | `block` | |
+//! | `OUTBOX_LISTEN` | also wait on `LISTEN outbox_wake` | `false` | |
+//! | `EVENTS_REPLICAS` | copies of the stream in a cluster | 1 | 1–5 |
+//! | `EVENTS_MAX_AGE_HOURS` | hours the stream keeps an event | 72 | 1–8760 |
+//! | `EVENTS_MAX_BYTES` | bytes the stream keeps | 2147483648 | 1048576– |
+//!
+//! The three `EVENTS_*` count only when the relay makes the stream; an existing one keeps its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use secrecy::{ExposeSecret, SecretString};
+use shared::env::{BadVariable, Env, flag_or, millis_or, number_or, parse_or, required_secret};
+
+/// Messages in an atomic batch at most, a limit of the server (ADR-50); the fence is one of them.
+pub const BATCH_MESSAGES_MAX: u64 = 1000;
+
+/// Atomic batches in flight that the server allows on one stream, all publishers together.
+pub const SERVER_BATCHES_IN_FLIGHT_MAX: u64 = 50;
+
+/// Workers of one relay at most: three relays stay under [`SERVER_BATCHES_IN_FLIGHT_MAX`].
+const WORKERS_MAX: u64 = 16;
+
+/// The server abandons a batch after 10 s: a longer wait learns nothing more.
+const PUBLISH_TIMEOUT_MS_MAX: u64 = 10_000;
+
+/// All of the relay's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database.
+    pub database: DatabaseConfig,
+    /// The broker's connection.
+    pub broker: BrokerConfig,
+    /// The stream, where the relay makes it.
+    pub stream: StreamConfig,
+    /// Leases, batches and workers.
+    pub relay: RelayConfig,
+    /// How the relay learns that rows wait.
+    pub wake: WakeConfig,
+}
+
+/// Where the outbox is.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`.
+    pub url: SecretString,
+}
+
+/// Where the broker is.
+#[derive(Clone)]
+pub struct BrokerConfig {
+    /// The servers of `NATS_URL`; they may hold a password, which `Debug` leaves out.
+    pub servers: Vec<ServerAddr>,
+    /// User and password of the first server that names them.
+    pub credentials: Option<(String, SecretString)>,
+    /// `OUTBOX_PUBLISH_TIMEOUT_MS`: how long to wait for any answer.
+    pub answer_timeout: Duration,
+}
+
+impl std::fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hosts: Vec<&str> = self.servers.iter().map(ServerAddr::host).collect();
+        f.debug_struct("BrokerConfig")
+            .field("hosts", &hosts)
+            .field("answer_timeout", &self.answer_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of a stream that the relay makes.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// `EVENTS_REPLICAS`.
+    pub replicas: usize,
+    /// `EVENTS_MAX_AGE_HOURS`.
+    pub max_age: Duration,
+    /// `EVENTS_MAX_BYTES`.
+    pub max_bytes: i64,
+}
+
+/// Leases, batches and workers.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// `OUTBOX_BATCH_MAX`: events a batch.
+    pub batch_max: usize,
+    /// `OUTBOX_BATCH_BYTES_MAX`: bytes of payload a batch.
+    pub batch_bytes_max: i64,
+    /// `OUTBOX_WORKERS`: shards in flight at once.
+    pub workers: usize,
+    /// `OUTBOX_LEASE_MS`: how long a lease lasts without renewal.
+    pub lease: Duration,
+    /// `OUTBOX_POISON`: what becomes of the key of a dead letter.
+    pub poison: PoisonPolicy,
+}
+
+/// What becomes of the other events of a key of which one cannot be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoisonPolicy {
+    /// They wait until an operator decides: the key's order has no hole.
+    Block,
+    /// They go on: the key's order has a hole.
+    Skip,
+}
+
+/// How the relay learns that rows wait.
+#[derive(Clone, Debug)]
+pub struct WakeConfig {
+    /// `OUTBOX_POLL_MIN_MS`.
+    pub poll_min: Duration,
+    /// `OUTBOX_POLL_MAX_MS`.
+    pub poll_max: Duration,
+    /// `OUTBOX_LISTEN`.
+    pub listen: bool,
+}
+
+/// The address of the ops port, `OPS_ADDR`.
+pub fn ops_addr(env: &dyn Env) -> Result<SocketAddr, BadVariable> {
+    parse_or(env, "OPS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9110)))
+}
+
+impl Config {
+    /// Reads every variable.
+    ///
+    /// # Errors
+    /// The first variable that is missing or cannot be used.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        Ok(Self {
+            database: DatabaseConfig::from_env(env)?,
+            broker: BrokerConfig::from_env(env)?,
+            stream: StreamConfig::from_env(env)?,
+            relay: RelayConfig::from_env(env)?,
+            wake: WakeConfig::from_env(env)?,
+        })
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let url = required_secret(
+            env,
+            "DATABASE_URL",
+            "the Postgres database that holds the outbox, postgres://user@host:port/name",
+        )?;
+        Ok(Self { url })
+    }
+}
+
+impl BrokerConfig {
+    /// Reads `NATS_URL` and `OUTBOX_PUBLISH_TIMEOUT_MS`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let list = required_secret(
+            env,
+            "NATS_URL",
+            "the NATS servers, nats://user:pass@host:port, separated by commas",
+        )?;
+        let servers = list
+            .expose_secret()
+            .split(',')
+            .map(|server| server.trim().parse::<ServerAddr>())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| {
+                BadVariable::new(
+                    "NATS_URL",
+                    "must be nats://[user:pass@]host:port, several separated by commas",
+                )
+            })?;
+        let credentials = servers.iter().find_map(|server| {
+            let user = server.username()?.to_owned();
+            let password = server.password().unwrap_or_default().to_owned();
+            Some((user, SecretString::from(password)))
+        });
+        Ok(Self {
+            servers,
+            credentials,
+            answer_timeout: millis_or(
+                env,
+                "OUTBOX_PUBLISH_TIMEOUT_MS",
+                5_000,
+                100..=PUBLISH_TIMEOUT_MS_MAX,
+            )?,
+        })
+    }
+}
+
+impl StreamConfig {
+    /// Reads `EVENTS_*`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let replicas = number_or(env, "EVENTS_REPLICAS", 1, 1..=5)?;
+        let max_age_hours = number_or(env, "EVENTS_MAX_AGE_HOURS", 72, 1..=8760)?;
+        let max_bytes = number_or(
+            env,
+            "EVENTS_MAX_BYTES",
+            2 << 30,
+            (1 << 20)..=i64::MAX.unsigned_abs(),
+        )?;
+        Ok(Self {
+            replicas: narrow(replicas),
+            max_age: Duration::from_secs(max_age_hours * 3600),
+            max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        })
+    }
+}
+
+impl RelayConfig {
+    /// Reads `OUTBOX_BATCH_*`, `OUTBOX_WORKERS` and `OUTBOX_LEASE_MS`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let events_max = BATCH_MESSAGES_MAX - 1;
+        let bytes = number_or(
+            env,
+            "OUTBOX_BATCH_BYTES_MAX",
+            4 << 20,
+            (64 << 10)..=(64 << 20),
+        )?;
+        Ok(Self {
+            batch_max: narrow(number_or(
+                env,
+                "OUTBOX_BATCH_MAX",
+                events_max,
+                1..=events_max,
+            )?),
+            batch_bytes_max: i64::try_from(bytes).unwrap_or(i64::MAX),
+            workers: narrow(number_or(env, "OUTBOX_WORKERS", 8, 1..=WORKERS_MAX)?),
+            lease: millis_or(env, "OUTBOX_LEASE_MS", 1_500, 500..=60_000)?,
+            poison: match env.get("OUTBOX_POISON").as_deref() {
+                None | Some("block") => PoisonPolicy::Block,
+                Some("skip") => PoisonPolicy::Skip,
+                Some(other) => {
+                    let problem = format!("must be block or skip, not {other:?}");
+                    return Err(BadVariable::new("OUTBOX_POISON", problem));
+                }
+            },
+        })
+    }
+}
+
+impl WakeConfig {
+    /// Reads `OUTBOX_POLL_*` and `OUTBOX_LISTEN`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let poll_min_ms = number_or(env, "OUTBOX_POLL_MIN_MS", 20, 1..=60_000)?;
+        let poll_max_ms = number_or(
+            env,
+            "OUTBOX_POLL_MAX_MS",
+            poll_min_ms.max(1_000),
+            poll_min_ms..=60_000,
+        )?;
+        Ok(Self {
+            poll_min: Duration::from_millis(poll_min_ms),
+            poll_max: Duration::from_millis(poll_max_ms),
+            listen: flag_or(env, "OUTBOX_LISTEN", false)?,
+        })
+    }
+}
+
+/// Only for numbers whose range has been checked to be small.
+fn narrow(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        let mut env = HashMap::from([
+            (
+                "DATABASE_URL".to_owned(),
+                "postgres://localhost/x".to_owned(),
+            ),
+            ("NATS_URL".to_owned(), "nats://localhost".to_owned()),
+        ]);
+        env.extend(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        );
+        env
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let config = Config::from_env(&env(&[])).unwrap();
+        assert_eq!(config.relay.batch_max, 999);
+        assert_eq!(config.relay.workers, 8);
+        assert_eq!(config.relay.lease, Duration::from_millis(1_500));
+        assert_eq!(config.wake.poll_min, Duration::from_millis(20));
+        assert_eq!(config.stream.max_bytes, 2_147_483_648);
+        assert!(!config.wake.listen);
+    }
+
+    #[test]
+    fn a_password_in_nats_url_is_used_and_never_shown() {
+        let broker = BrokerConfig::from_env(&env(&[(
+            "NATS_URL",
+            "nats://relay:s3cret@a:4222, nats://b",
+        )]))
+        .unwrap();
+        assert_eq!(broker.servers.len(), 2);
+        assert_eq!(broker.credentials.as_ref().unwrap().0, "relay");
+        assert!(!format!("{broker:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (name, value) in [
+            ("OUTBOX_BATCH_MAX", "1000"),
+            ("OUTBOX_WORKERS", "0"),
+            ("OUTBOX_LEASE_MS", "soon"),
+            ("OUTBOX_POLL_MAX_MS", "5"),
+            ("EVENTS_REPLICAS", "7"),
+            ("NATS_URL", "nats://ho st"),
+            ("OUTBOX_POISON", "drop"),
+            ("DATABASE_URL", ""),
+        ] {
+            let error = Config::from_env(&env(&[(name, value)])).unwrap_err();
+            assert_eq!(error.name, name);
+        }
+    }
+}

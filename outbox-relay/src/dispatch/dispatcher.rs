@@ -1,0 +1,318 @@
+//! The loop that decides which shard a worker takes next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::lifecycle::Lifecycle;
+use shared::shard::Shard;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::slots::{Slots, Start};
+use crate::batch::entity::BatchLimit;
+use crate::batch::repo::with_rows;
+use crate::error::{Fatal, database_sentence};
+use crate::leases::holdings::Holdings;
+use crate::leases::keeper::Order;
+use crate::leases::repo::{Held, Lease};
+use crate::metrics::{FailureKind, WakeSource};
+use crate::pause::backoff;
+use crate::shard::job::{Job, JobEnd, ShardState, Tools};
+use crate::shard::machine::{Claim, End, Machine};
+use crate::stream::publisher::Publisher;
+use crate::stream::settings::Unfit;
+use crate::stream::watcher::{Facts, Status};
+use crate::wake::pace::Pace;
+
+/// The first pause after the broker or the database did not do its part.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Gives shards to workers.
+#[derive(Debug)]
+pub struct Dispatcher {
+    tools: Tools,
+    life: Lifecycle,
+    fatal: Fatal,
+    holdings: Holdings,
+    orders: mpsc::Receiver<Order>,
+    given_back: mpsc::Sender<Vec<Held>>,
+    status: watch::Receiver<Status>,
+    wake: Arc<Notify>,
+    pace: Pace,
+    slots: Slots,
+    publishers: Vec<Publisher>,
+    done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
+    stop: CancellationToken,
+    failures: u32,
+    paused_until: Instant,
+    /// Rows may wait that no look has seen.
+    look_wanted: bool,
+    next_look: Instant,
+}
+
+/// What a job brings back.
+#[derive(Debug)]
+struct Done {
+    state: Box<ShardState>,
+    publisher: Publisher,
+    end: JobEnd,
+}
+
+/// What a dispatcher is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// What jobs work with.
+    pub tools: Tools,
+    /// To spawn jobs and to know when to drain.
+    pub life: Lifecycle,
+    /// Where a reason to end is left.
+    pub fatal: Fatal,
+    /// What is held.
+    pub holdings: Holdings,
+    /// From the keeper.
+    pub orders: mpsc::Receiver<Order>,
+    /// To the keeper; dropped when all is given back.
+    pub given_back: mpsc::Sender<Vec<Held>>,
+    /// Whether the stream can be published to.
+    pub status: watch::Receiver<Status>,
+    /// Notified when rows may wait.
+    pub wake: Arc<Notify>,
+    /// When to look without having been woken.
+    pub pace: Pace,
+    /// One a worker.
+    pub publishers: Vec<Publisher>,
+}
+
+impl Dispatcher {
+    /// A dispatcher with nothing to do yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            done: mpsc::channel(parts.publishers.len().max(1)),
+            tools: parts.tools,
+            life: parts.life,
+            fatal: parts.fatal,
+            holdings: parts.holdings,
+            orders: parts.orders,
+            given_back: parts.given_back,
+            status: parts.status,
+            wake: parts.wake,
+            pace: parts.pace,
+            slots: Slots::default(),
+            publishers: parts.publishers,
+            stop: CancellationToken::new(),
+            failures: 0,
+            paused_until: now,
+            look_wanted: false,
+            next_look: now,
+        }
+    }
+
+    /// Runs until the drain begins, then finishes what is in flight and gives everything back.
+    pub async fn run(mut self) {
+        let draining = self.life.draining();
+        let wake = Arc::clone(&self.wake);
+        while !draining.is_cancelled() {
+            self.start_jobs();
+            let look_at = self.next_look.max(self.paused_until);
+            tokio::select! {
+                () = draining.cancelled() => break,
+                Some(done) = self.done.1.recv() => self.finish(done).await,
+                Some(order) = self.orders.recv() => self.obey(order).await,
+                () = wake.notified() => self.look_wanted = true,
+                () = sleep_until(look_at), if !self.look_wanted => {
+                    self.tools.metrics.woken(WakeSource::Poll);
+                    self.look_wanted = true;
+                }
+                () = sleep_until(self.paused_until), if self.is_paused() => {}
+                _ = self.status.changed() => self.on_status(),
+            }
+            if self.look_wanted && !self.is_paused() {
+                self.look().await;
+            }
+        }
+        self.drain().await;
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused_until > Instant::now()
+    }
+
+    fn facts(&self) -> Option<Facts> {
+        match &*self.status.borrow() {
+            Status::Ready(facts) => Some(facts.clone()),
+            Status::Waiting(_) => None,
+        }
+    }
+
+    fn on_status(&mut self) {
+        if let Some(facts) = self.facts() {
+            self.slots.restart(facts.generation);
+            self.look_wanted = true;
+        }
+    }
+
+    /// Asks the outbox, in one query, which idle shards have rows.
+    async fn look(&mut self) {
+        self.look_wanted = false;
+        let shards: Vec<Shard> = self.slots.idle().collect();
+        let found = if shards.is_empty() || self.facts().is_none() {
+            false
+        } else {
+            let numbers: Vec<i16> = shards.iter().map(|shard| shard.number()).collect();
+            let after: Vec<i64> = shards.iter().map(|s| self.holdings.low_id(*s)).collect();
+            match with_rows(&self.tools.pool, &numbers, &after).await {
+                Ok(waiting) => {
+                    self.slots.enqueue(&waiting);
+                    !waiting.is_empty()
+                }
+                Err(error) => {
+                    self.tools.metrics.failed(FailureKind::DatabaseAway);
+                    tracing::debug!("{}", database_sentence(&error));
+                    self.pause();
+                    false
+                }
+            }
+        };
+        self.next_look = Instant::now() + self.pace.after_look(found);
+    }
+
+    fn start_jobs(&mut self) {
+        if self.is_paused() {
+            return;
+        }
+        let Some(facts) = self.facts() else { return };
+        while !self.publishers.is_empty() {
+            let Some(start) = self.slots.start_next(&self.stop) else {
+                break;
+            };
+            if let Some(publisher) = self.publishers.pop() {
+                self.spawn_job(start, publisher, facts.clone());
+            }
+        }
+    }
+
+    fn spawn_job(&self, start: Start, mut publisher: Publisher, facts: Facts) {
+        let mut state = start
+            .state
+            .unwrap_or_else(|| self.fresh_state(&start.lease, &facts));
+        let (tools, done) = (self.tools.clone(), self.done.0.clone());
+        let after = self.holdings.low_id(state.shard);
+        self.life.spawn_task("shard job", async move {
+            let job = Job {
+                state: &mut state,
+                publisher: &mut publisher,
+                tools: &tools,
+                facts: &facts,
+                after,
+                stop: &start.stop,
+            };
+            let end = job.run().await;
+            let _ = done
+                .send(Done {
+                    state,
+                    publisher,
+                    end,
+                })
+                .await;
+        });
+    }
+
+    fn fresh_state(&self, lease: &Lease, facts: &Facts) -> Box<ShardState> {
+        Box::new(ShardState {
+            shard: lease.shard,
+            machine: Machine::new(Claim {
+                outbox: facts.outbox,
+                epoch: lease.epoch,
+                recorded: lease.recorded,
+                verified: lease.generation == facts.generation,
+            }),
+            generation: facts.generation,
+            limit: BatchLimit::new(self.tools.config.batch_max),
+        })
+    }
+
+    async fn finish(&mut self, done: Done) {
+        let Done {
+            state,
+            publisher,
+            end,
+        } = done;
+        self.publishers.push(publisher);
+        let shard = state.shard;
+        if let Some(at) = state.machine.holding()
+            && state.machine.verified()
+        {
+            self.holdings.note_fence(shard, state.generation, at);
+        }
+        match end {
+            JobEnd::Pause => self.pause(),
+            JobEnd::Ended(End::Foreign(found)) => {
+                let own = self.facts().map_or(found, |facts| facts.outbox);
+                self.fatal.end(&self.life, Unfit::Foreign { found, own });
+            }
+            JobEnd::Idle | JobEnd::More => self.failures = 0,
+            JobEnd::Stopped | JobEnd::Unverified | JobEnd::Ended(_) => {}
+        }
+        let generation = self
+            .facts()
+            .map_or(state.generation, |facts| facts.generation);
+        if let Some(free) = self.slots.ended(state, end, generation) {
+            self.give(vec![free]).await;
+        }
+        self.count_stuck();
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Taken(leases) => {
+                for lease in leases {
+                    self.slots.add(lease);
+                }
+            }
+            Order::Gone(shards) => self.slots.gone(&shards),
+            Order::Keep(keep) => {
+                let free = self.slots.give_back(keep);
+                self.give(free).await;
+            }
+        }
+        self.count_stuck();
+    }
+
+    async fn give(&self, free: Vec<Shard>) {
+        let held: Vec<Held> = free
+            .into_iter()
+            .filter_map(|shard| self.holdings.remove(shard))
+            .collect();
+        if !held.is_empty() {
+            let _ = self.given_back.send(held).await;
+        }
+    }
+
+    fn pause(&mut self) {
+        let pause = backoff(self.failures, PAUSE_MIN, PAUSE_MAX, rand::random());
+        self.failures = self.failures.saturating_add(1);
+        self.paused_until = Instant::now() + pause;
+        self.tools.look_now.notify_one();
+    }
+
+    fn count_stuck(&self) {
+        let stuck = i64::try_from(self.slots.stuck()).unwrap_or(i64::MAX);
+        self.tools.metrics.shards_unverified.set(stuck);
+    }
+
+    async fn drain(mut self) {
+        let free = self.slots.give_back(0);
+        self.give(free).await;
+        while self.slots.busy() {
+            let Some(done) = self.done.1.recv().await else {
+                break;
+            };
+            self.finish(done).await;
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The shards of one instance and what each is doing. Pure bookkeeping, without IO.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use shared::shard::Shard;
+use tokio_util::sync::CancellationToken;
+
+use crate::leases::repo::Lease;
+use crate::shard::job::{JobEnd, ShardState};
+use crate::shard::machine::End;
+
+/// What one shard is doing.
+#[derive(Debug)]
+enum Doing {
+    /// Nothing; a look at the outbox decides.
+    Idle(Box<ShardState>),
+    /// Its turn comes when a worker is free.
+    Queued(Box<ShardState>),
+    /// It was taken and has not been looked at, or has to be looked at anew.
+    Fresh,
+    /// Nothing can be done before the stream's generation changes.
+    Stuck,
+    /// A worker has it.
+    Running(CancellationToken),
+}
+
+#[derive(Debug)]
+struct Slot {
+    lease: Lease,
+    doing: Doing,
+    /// To be given back when its job ends.
+    leaving: bool,
+    /// Taken over by another while its job runs: not to be given back.
+    gone: bool,
+}
+
+/// A job to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// The lease.
+    pub lease: Lease,
+    /// Where the protocol stands, if the shard was looked at before.
+    pub state: Option<Box<ShardState>>,
+    /// Cancel to have it stop.
+    pub stop: CancellationToken,
+}
+
+/// All shards of this instance.
+#[derive(Debug, Default)]
+pub struct Slots {
+    by_shard: BTreeMap<Shard, Slot>,
+    queue: VecDeque<Shard>,
+    running: usize,
+}
+
+impl Slots {
+    /// A lease was taken. Its first job is the take-over.
+    pub fn add(&mut self, lease: Lease) {
+        let shard = lease.shard;
+        if let Some(slot) = self.by_shard.get_mut(&shard)
+            && matches!(slot.doing, Doing::Running(_))
+        {
+            // A job under the former lease is still ending; what it brings back is dropped.
+            slot.lease = lease;
+            slot.gone = true;
+            slot.leaving = false;
+            return;
+        }
+        let slot = Slot {
+            lease,
+            doing: Doing::Fresh,
+            leaving: false,
+            gone: false,
+        };
+        self.by_shard.insert(shard, slot);
+        self.queue.push_back(shard);
+    }
+
+    /// Shards that do nothing: those to ask the outbox about.
+    pub fn idle(&self) -> impl Iterator<Item = Shard> + '_ {
+        self.by_shard
+            .iter()
+            .filter(|(_, slot)| matches!(slot.doing, Doing::Idle(_)))
+            .map(|(shard, _)| *shard)
+    }
+
+    /// These have something to do.
+    pub fn enqueue(&mut self, shards: &[Shard]) {
+        for shard in shards {
+            let Some(slot) = self.by_shard.get_mut(shard) else {
+                continue;
+            };
+            if matches!(slot.doing, Doing::Idle(_))
+                && let Doing::Idle(state) = std::mem::replace(&mut slot.doing, Doing::Fresh)
+            {
+                slot.doing = Doing::Queued(state);
+                self.queue.push_back(*shard);
+            }
+        }
+    }
+
+    /// The next job, if one waits.
+    pub fn start_next(&mut self, stop: &CancellationToken) -> Option<Start> {
+        while let Some(shard) = self.queue.pop_front() {
+            let Some(slot) = self.by_shard.get_mut(&shard) else {
+                continue;
+            };
+            if matches!(
+                slot.doing,
+                Doing::Idle(_) | Doing::Stuck | Doing::Running(_)
+            ) {
+                continue;
+            }
+            let stop = stop.child_token();
+            let was = std::mem::replace(&mut slot.doing, Doing::Running(stop.clone()));
+            let state = match was {
+                Doing::Queued(state) => Some(state),
+                _ => None,
+            };
+            self.running += 1;
+            return Some(Start {
+                lease: slot.lease,
+                state,
+                stop,
+            });
+        }
+        None
+    }
+
+    /// A job ended. Gives the shard if it is free to be given back now.
+    pub fn ended(&mut self, state: Box<ShardState>, end: JobEnd, generation: i64) -> Option<Shard> {
+        self.running -= 1;
+        let shard = state.shard;
+        let slot = self.by_shard.get_mut(&shard)?;
+        if slot.gone {
+            slot.gone = false;
+            if slot.lease.epoch > state.machine.epoch() {
+                slot.doing = Doing::Fresh;
+                self.queue.push_back(shard);
+            } else {
+                self.by_shard.remove(&shard);
+            }
+            return None;
+        }
+        if slot.leaving || end == JobEnd::Ended(End::Deposed) {
+            self.by_shard.remove(&shard);
+            return Some(shard);
+        }
+        slot.doing = match end {
+            _ if state.generation != generation => Doing::Fresh,
+            JobEnd::Ended(_) | JobEnd::Unverified => Doing::Stuck,
+            JobEnd::More | JobEnd::Pause => Doing::Queued(state),
+            JobEnd::Idle | JobEnd::Stopped => Doing::Idle(state),
+        };
+        if matches!(slot.doing, Doing::Queued(_) | Doing::Fresh) {
+            self.queue.push_back(shard);
+        }
+        None
+    }
+
+    /// The stream has another generation: every shard is looked at anew.
+    pub fn restart(&mut self, generation: i64) {
+        for (shard, slot) in &mut self.by_shard {
+            let keep = match &slot.doing {
+                Doing::Idle(state) | Doing::Queued(state) => state.generation == generation,
+                Doing::Stuck => false,
+                Doing::Fresh | Doing::Running(_) => true,
+            };
+            if !keep {
+                slot.doing = Doing::Fresh;
+                self.queue.push_back(*shard);
+            }
+        }
+    }
+
+    /// Another relay has these now.
+    pub fn gone(&mut self, shards: &[Shard]) {
+        for shard in shards {
+            let Some(slot) = self.by_shard.get_mut(shard) else {
+                continue;
+            };
+            if let Doing::Running(stop) = &slot.doing {
+                stop.cancel();
+                slot.gone = true;
+            } else {
+                self.by_shard.remove(shard);
+            }
+        }
+    }
+
+    /// Keeps at most `keep` shards and lets go of the others, idle ones first; gives those that
+    /// are free already.
+    pub fn give_back(&mut self, keep: usize) -> Vec<Shard> {
+        let mut candidates: Vec<(u8, Shard)> = self
+            .by_shard
+            .iter()
+            .filter(|(_, slot)| !slot.leaving && !slot.gone)
+            .map(|(shard, slot)| {
+                let effort = match slot.doing {
+                    Doing::Stuck | Doing::Idle(_) => 0,
+                    Doing::Fresh => 1,
+                    Doing::Queued(_) => 2,
+                    Doing::Running(_) => 3,
+                };
+                (effort, *shard)
+            })
+            .collect();
+        let surplus = candidates.len().saturating_sub(keep);
+        candidates.sort_unstable();
+        let mut free = Vec::new();
+        for (_, shard) in candidates.into_iter().take(surplus) {
+            let Some(slot) = self.by_shard.get_mut(&shard) else {
+                continue;
+            };
+            if let Doing::Running(stop) = &slot.doing {
+                stop.cancel();
+                slot.leaving = true;
+            } else {
+                self.by_shard.remove(&shard);
+                free.push(shard);
+            }
+        }
+        free
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_shard.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_shard.is_empty()
+    }
+
+    /// Whether any job runs.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        self.running > 0
+    }
+
+    /// How many may not publish before the stream is verified.
+    #[must_use]
+    pub fn stuck(&self) -> usize {
+        self.by_shard
+            .values()
+            .filter(|slot| matches!(slot.doing, Doing::Stuck))
+            .count()
+    }
+}

@@ -1,0 +1,3 @@
+//! Which outbox this is, and what the database knows of the stream it publishes to.
+
+pub mod repo;

@@ -1,0 +1,218 @@
+//! Sends a fenced atomic batch and waits for what the broker says to it.
+//!
+//! `JetStream` ADR-50: every message has the batch's id and its own number, the last one commits,
+//! and the server stores all or none. Message 1 is the fence, conditional on its predecessor. Both
+//! ends ask for a reply: without one on message 1 some refusals are silent.
+
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use shared::shard::Shard;
+use shared::subjects::fence as fence_subject;
+use tokio::sync::watch;
+
+use super::broker::{ApiError, Broker, Link};
+use super::error::{BrokerError, Code};
+use crate::batch::message::Message;
+use crate::shard::fence::{Fence, StreamSeq};
+
+const BATCH_ID: HeaderName = HeaderName::from_static("Nats-Batch-Id");
+const BATCH_SEQUENCE: HeaderName = HeaderName::from_static("Nats-Batch-Sequence");
+const BATCH_COMMIT: HeaderName = HeaderName::from_static("Nats-Batch-Commit");
+const EXPECTED_LAST_SUBJECT_SEQUENCE: HeaderName =
+    HeaderName::from_static("Nats-Expected-Last-Subject-Sequence");
+const ROLLUP: HeaderName = HeaderName::from_static("Nats-Rollup");
+const TTL: HeaderName = HeaderName::from_static("Nats-TTL");
+
+/// What the broker said to a batch.
+#[derive(Clone, Debug)]
+pub enum Published {
+    /// All of it is stored, the fence at this position.
+    Stored(StreamSeq),
+    /// None of it is stored, says the server.
+    Refused {
+        /// Its number for the refusal.
+        code: Code,
+        /// Its words.
+        text: String,
+    },
+    /// No answer: it may be stored or not, or be stored later.
+    Unknown(String),
+    /// Nothing has left this process.
+    NotSent(String),
+}
+
+/// One worker's way to the broker: one batch at a time.
+#[derive(Debug)]
+pub struct Publisher {
+    client: Client,
+    link: watch::Receiver<Link>,
+    replies: Subscriber,
+    inbox: String,
+    token: String,
+    batches: u64,
+    answer_timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    error: Option<ApiError>,
+}
+
+impl Publisher {
+    /// Subscribes to an inbox of its own.
+    ///
+    /// # Errors
+    /// The client is closed.
+    pub async fn new(broker: &Broker) -> Result<Self, BrokerError> {
+        let inbox = broker.client.new_inbox();
+        let replies = broker
+            .client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|error| BrokerError::Away(error.to_string()))?;
+        let token = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
+        Ok(Self {
+            client: broker.client.clone(),
+            link: broker.link.clone(),
+            replies,
+            inbox,
+            token,
+            batches: 0,
+            answer_timeout: broker.answer_timeout(),
+        })
+    }
+
+    /// Publishes `fence` and behind it `events`, all or none, if the shard's last fence stands at
+    /// `expect` (0: if there is none).
+    pub async fn publish(
+        &mut self,
+        shard: Shard,
+        expect: StreamSeq,
+        fence: &Fence,
+        events: Vec<Message>,
+    ) -> Published {
+        if self.client.connection_state() != State::Connected {
+            return Published::NotSent("not connected".to_owned());
+        }
+        let payload = match serde_json::to_vec(fence) {
+            Ok(payload) => Bytes::from(payload),
+            Err(error) => return Published::NotSent(error.to_string()),
+        };
+        self.batches += 1;
+        self.link.mark_unchanged();
+        let count = events.len() + 1;
+        let first = Message {
+            subject: fence_subject(shard),
+            headers: fence_headers(expect),
+            payload,
+        };
+        let sending = self.send(std::iter::once(first).chain(events), count);
+        match tokio::time::timeout(self.answer_timeout, sending).await {
+            Err(_) => return Published::Unknown("sending took too long".to_owned()),
+            Ok(Err(error)) => return Published::Unknown(error),
+            Ok(Ok(())) => {}
+        }
+        self.answer(count).await
+    }
+
+    async fn send(
+        &self,
+        messages: impl Iterator<Item = Message>,
+        count: usize,
+    ) -> Result<(), String> {
+        let batch = HeaderValue::from(format!("{}-{}", self.token, self.batches));
+        for (index, mut message) in messages.enumerate() {
+            let (first, last) = (index == 0, index + 1 == count);
+            // A fence alone needs no batch: one message is atomic.
+            if count > 1 {
+                message.headers.insert(BATCH_ID, batch.clone());
+                message
+                    .headers
+                    .insert(BATCH_SEQUENCE, HeaderValue::from(index + 1));
+                if last {
+                    message.headers.insert(BATCH_COMMIT, "1");
+                }
+            }
+            let Message {
+                subject,
+                headers,
+                payload,
+            } = message;
+            let sent = if first || last {
+                let reply = self.reply_to(if last { "c" } else { "b" });
+                self.client
+                    .publish_with_reply_and_headers(subject, reply, headers, payload)
+                    .await
+            } else {
+                self.client
+                    .publish_with_headers(subject, headers, payload)
+                    .await
+            };
+            sent.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Where the answer to the present batch's first (`b`) or last (`c`) message goes.
+    fn reply_to(&self, end: &str) -> String {
+        format!("{}.{}{end}", self.inbox, self.batches)
+    }
+
+    async fn answer(&mut self, count: usize) -> Published {
+        let (begun, committed) = (self.reply_to("b"), self.reply_to("c"));
+        let deadline = tokio::time::sleep(self.answer_timeout);
+        tokio::pin!(deadline);
+        loop {
+            let reply = tokio::select! {
+                reply = self.replies.next() => reply,
+                _ = self.link.changed() => {
+                    return Published::Unknown("the connection was lost".to_owned());
+                }
+                () = &mut deadline => {
+                    return Published::Unknown("no answer in time".to_owned());
+                }
+            };
+            let Some(reply) = reply else {
+                return Published::Unknown("the connection is closed".to_owned());
+            };
+            let last = reply.subject.as_str() == committed;
+            if !last && reply.subject.as_str() != begun {
+                continue; // the answer to an earlier batch, given up long ago
+            }
+            if let Some(status) = reply.status {
+                return Published::Unknown(format!("status {status}: nobody stores the subject"));
+            }
+            if reply.payload.is_empty() {
+                continue; // the server has begun the batch
+            }
+            let ack: Ack = match serde_json::from_slice(&reply.payload) {
+                Ok(ack) => ack,
+                Err(error) => return Published::Unknown(format!("unreadable answer: {error}")),
+            };
+            if let Some(error) = ack.error {
+                return Published::Refused {
+                    code: error.err_code,
+                    text: error.description,
+                };
+            }
+            if last {
+                return Published::Stored(StreamSeq(ack.seq + 1 - count as u64));
+            }
+        }
+    }
+}
+
+fn fence_headers(expect: StreamSeq) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(expect.0));
+    headers.insert(ROLLUP, "sub");
+    headers.insert(TTL, "never");
+    headers
+}

@@ -1,0 +1,148 @@
+//! A nats-server of the test's own, on a port of its own choosing, that can be killed, frozen and
+//! started again on the same port and data.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+
+use shared::env::{Env, ProcessEnv};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::until;
+
+pub(crate) struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    pub(crate) async fn start() -> Self {
+        let mut server = Self {
+            dir: tempfile::tempdir().unwrap(),
+            port: 0,
+            child: None,
+        };
+        server.spawn("-1");
+        let dir = server.dir.path().to_owned();
+        let found = std::sync::atomic::AtomicU16::new(0);
+        until("nats-server has written its ports file", || {
+            let port = ports_file(&dir).unwrap_or(0);
+            found.store(port, Ordering::SeqCst);
+            std::future::ready(port != 0)
+        })
+        .await;
+        server.port = found.load(Ordering::SeqCst);
+        server.answers().await;
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.url()).await.unwrap()
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.unwrap();
+        }
+    }
+
+    /// Again, on the same port, with what it had stored.
+    pub(crate) async fn restart(&mut self) {
+        self.kill().await;
+        self.spawn(&self.port.to_string());
+        self.answers().await;
+    }
+
+    /// Again, on the same port, with nothing stored.
+    pub(crate) async fn restart_empty(&mut self) {
+        self.kill().await;
+        std::fs::remove_dir_all(self.dir.path().join("js")).unwrap();
+        self.restart().await;
+    }
+
+    /// `SIGSTOP`: connections stay open and nobody answers.
+    pub(crate) async fn freeze(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// `SIGCONT`.
+    pub(crate) async fn thaw(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().and_then(Child::id).unwrap();
+        super::relay::signal(pid, name).await;
+    }
+
+    fn spawn(&mut self, port: &str) {
+        let dir = self.dir.path();
+        let config = dir.join("nats.conf");
+        let store = dir.join("js");
+        std::fs::write(
+            &config,
+            format!(
+                "jetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
+                store.display()
+            ),
+        )
+        .unwrap();
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let child = Command::new(binary())
+            .args([
+                "-c",
+                config.to_str().unwrap(),
+                "-a",
+                "127.0.0.1",
+                "-p",
+                port,
+            ])
+            .args(["--ports_file_dir", dir.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("nats-server 2.12 or later must be on PATH or named by FOGLINE_NATS_SERVER");
+        self.child = Some(child);
+    }
+
+    async fn answers(&self) {
+        let url = self.url();
+        until("nats-server and its JetStream answer", || async {
+            let Ok(client) = async_nats::connect(&url).await else {
+                return false;
+            };
+            let context = async_nats::jetstream::new(client);
+            context.query_account().await.is_ok()
+        })
+        .await;
+    }
+}
+
+fn binary() -> PathBuf {
+    ProcessEnv
+        .get("FOGLINE_NATS_SERVER")
+        .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
+}
+
+/// The client port that the server has chosen, once it has written it down.
+fn ports_file(dir: &std::path::Path) -> Option<u16> {
+    let file = std::fs::read_dir(dir)
+        .ok()?
+        .filter_map(Result::ok)
+        .find(|entry| entry.path().extension().is_some_and(|ext| ext == "ports"))?;
+    let text = std::fs::read_to_string(file.path()).ok()?;
+    let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+    ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+}

@@ -1,0 +1,163 @@
+//! Relays: within the test's process, or as a process of their own that can be killed and frozen.
+
+use std::collections::HashMap;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use outbox_relay::config::Config;
+use outbox_relay::error::RelayError;
+use shared::lifecycle::Lifecycle;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use super::{Outbox, until};
+
+/// How long a relay in a test waits for an answer of the broker: short, since some tests swallow
+/// answers.
+const ANSWER_TIMEOUT_MS: &str = "1000";
+
+fn variables(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> HashMap<String, String> {
+    let mut env = HashMap::from([
+        ("DATABASE_URL".to_owned(), outbox.url()),
+        ("NATS_URL".to_owned(), nats.to_owned()),
+        (
+            "OUTBOX_PUBLISH_TIMEOUT_MS".to_owned(),
+            ANSWER_TIMEOUT_MS.to_owned(),
+        ),
+    ]);
+    env.extend(
+        more.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    env
+}
+
+/// A relay within the test's process.
+pub(crate) struct Relay {
+    life: Lifecycle,
+    ops: String,
+    running: JoinSet<Result<(), RelayError>>,
+}
+
+impl Relay {
+    pub(crate) async fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
+        let config = Config::from_env(&variables(outbox, nats, more)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ops = format!("http://{}", listener.local_addr().unwrap());
+        let life = Lifecycle::new();
+        let mut running = JoinSet::new();
+        running.spawn(outbox_relay::run(config, listener, life.clone()));
+        Self { life, ops, running }
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        until("the relay is ready", || async {
+            self.readiness().await.0 == 200
+        })
+        .await;
+    }
+
+    pub(crate) async fn readiness(&self) -> (u16, String) {
+        get(&format!("{}/readyz", self.ops)).await
+    }
+
+    /// The value of a series on the ops port.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        metric(&self.ops, series).await
+    }
+
+    /// As SIGTERM does.
+    pub(crate) async fn drain(mut self) {
+        self.life.drain();
+        self.running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    /// Waits until the relay ends by itself; gives why.
+    pub(crate) async fn refusal(mut self) -> RelayError {
+        let ended = tokio::time::timeout(super::PATIENCE, self.running.join_next()).await;
+        ended
+            .expect("the relay ends by itself")
+            .unwrap()
+            .unwrap()
+            .unwrap_err()
+    }
+}
+
+/// A relay as a process of its own.
+pub(crate) struct Process {
+    child: Child,
+    ops: String,
+}
+
+impl Process {
+    pub(crate) async fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
+        let port = free_port().await;
+        let address = format!("127.0.0.1:{port}");
+        let child = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+            .env_clear()
+            .envs(variables(outbox, nats, more))
+            .env("OPS_ADDR", &address)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            ops: format!("http://{address}"),
+        }
+    }
+
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        metric(&self.ops, series).await
+    }
+
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
+        signal(self.child.id().unwrap(), name).await;
+    }
+
+    pub(crate) async fn wait(mut self) -> ExitStatus {
+        tokio::time::timeout(super::PATIENCE, self.child.wait())
+            .await
+            .expect("the process ends")
+            .unwrap()
+    }
+}
+
+/// Sends a signal to a process that the test has started.
+pub(crate) async fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    match client.get(url).send().await {
+        Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
+        Err(_) => (0, String::new()),
+    }
+}
+
+async fn metric(ops: &str, series: &str) -> f64 {
+    let (_, text) = get(&format!("{ops}/metrics")).await;
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+        .unwrap_or(f64::NAN)
+}

@@ -1,0 +1,94 @@
+//! What stands in the stream.
+
+use std::collections::{BTreeMap, HashSet};
+
+use async_nats::HeaderMap;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use futures_util::StreamExt;
+
+use super::NatsServer;
+
+/// An event as it stands in the stream.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) n: i64,
+    pub(crate) headers: HeaderMap,
+}
+
+pub(crate) struct Stream {
+    pub(crate) context: jetstream::Context,
+}
+
+impl Stream {
+    pub(crate) async fn of(nats: &NatsServer) -> Self {
+        Self {
+            context: jetstream::new(nats.client().await),
+        }
+    }
+
+    /// 0 as long as the stream is not there.
+    pub(crate) async fn last_seq(&self) -> u64 {
+        match self.context.get_stream("EVENTS").await {
+            Ok(stream) => stream.cached_info().state.last_sequence,
+            Err(_) => 0,
+        }
+    }
+
+    /// All events, without fences.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut stream = self.context.get_stream("EVENTS").await.unwrap();
+        let waiting = usize::try_from(stream.info().await.unwrap().state.messages).unwrap();
+        let consumer = stream
+            .create_consumer(OrderedConfig::default())
+            .await
+            .unwrap();
+        let messages = consumer.messages().await.unwrap();
+        messages
+            .take(waiting)
+            .map(|message| message.unwrap())
+            .filter(|message| {
+                std::future::ready(!message.subject.as_str().starts_with("events.fence."))
+            })
+            .map(|message| {
+                let seq = message.info().unwrap().stream_sequence;
+                let headers = message.headers.clone().unwrap();
+                let text = |name: &str| headers.get(name).unwrap().as_str().to_owned();
+                let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+                Event {
+                    seq,
+                    id: text("ce-id"),
+                    key: text("ce-subject"),
+                    n: body["n"].as_i64().unwrap_or(0),
+                    headers,
+                }
+            })
+            .collect()
+            .await
+    }
+
+    /// The sequence of `n` of each key; fails if an event is there twice.
+    pub(crate) async fn numbers(&self) -> BTreeMap<String, Vec<i64>> {
+        let (mut ids, mut keys) = (HashSet::new(), BTreeMap::<String, Vec<i64>>::new());
+        for event in self.events().await {
+            assert!(
+                ids.insert(event.id.clone()),
+                "twice in the stream: {event:?}"
+            );
+            keys.entry(event.key).or_default().push(event.n);
+        }
+        keys
+    }
+
+    /// Each key has exactly the events 1..=count, in order, each once.
+    pub(crate) async fn assert_complete(&self, keys: usize, count: i64) {
+        let numbers = self.numbers().await;
+        assert_eq!(numbers.len(), keys);
+        for (key, found) in numbers {
+            assert!(found.iter().copied().eq(1..=count), "{key}: {found:?}");
+        }
+    }
+}

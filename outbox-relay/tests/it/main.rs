@@ -1,0 +1,13 @@
+//! The relay against a real Postgres (a fresh database per test) and a real nats-server (one per
+//! test, `FOGLINE_NATS_SERVER` or the one on `PATH`).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test cannot do without must be there"
+)]
+
+mod delivery;
+mod harness;
+mod leases;
+mod outages;
+mod takeover;
