@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::database::Failures;
 use crate::games::service::Games;
 use crate::gateway::cursor::Cursors;
+use crate::gateway::link::Link;
+use crate::gateway::{Gateway, Parts};
 use crate::health::Health;
 use crate::http::limits::Limits;
 use crate::metrics::Metrics;
@@ -34,6 +36,8 @@ pub struct App {
     pub games: Games,
     /// Seals and opens cursors.
     pub cursors: Cursors,
+    /// Frames for whoever watches.
+    pub gateway: Gateway,
     /// Rate limits.
     pub limits: Arc<Limits>,
     /// Metrics.
@@ -63,17 +67,30 @@ impl App {
         let failures = Failures::new(health.clone(), metrics.clone());
         let limits = Arc::new(Limits::new(&config.limits));
         limits.forget_regularly(life);
+        let games = Games::start(
+            pool.clone(),
+            nats.client.clone(),
+            failures.clone(),
+            metrics.clone(),
+            life,
+        );
+        let cursors = Cursors::new(Arc::new(config.keys.clone()));
+        let gateway = Gateway::start(Parts {
+            pool: pool.clone(),
+            games: games.clone(),
+            nats: nats.client.clone(),
+            link: Link::new(nats.connected.clone()),
+            cursors: cursors.clone(),
+            metrics: metrics.clone(),
+            life: life.clone(),
+            config: config.gateway.clone(),
+        });
         Ok(Arc::new(Self {
             credentials: Credentials::new(config.keys.clone(), config.credentials, clock),
             players: Players::new(pool.clone(), failures.clone()),
-            games: Games::start(
-                pool.clone(),
-                nats.client.clone(),
-                failures.clone(),
-                metrics.clone(),
-                life,
-            ),
-            cursors: Cursors::new(Arc::new(config.keys.clone())),
+            games,
+            gateway,
+            cursors,
             config,
             pool,
             nats,

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use shared::env::{BadVariable, Env, millis_or, number_or, parse_or, required_secret};
 
+use crate::gateway::config::GatewayConfig;
 use crate::keys::Keys;
 
 /// A variable as `--help` shows it.
@@ -26,7 +27,7 @@ const fn variable(name: &'static str, what: &'static str) -> Variable {
 }
 
 /// Every variable that `run` reads, except those of telemetry (`RUST_LOG`, `LOG_FORMAT`, `OTEL_*`).
-pub const VARIABLES: [Variable; 18] = [
+pub const VARIABLES: [Variable; 22] = [
     variable(
         "DATABASE_URL",
         "postgres://user:password@host:port/database; required",
@@ -91,6 +92,22 @@ pub const VARIABLES: [Variable; 18] = [
         "open TCP connections, 10 to 1000000; default 50000",
     ),
     variable(
+        "GATEWAY_RECONCILE_MS",
+        "between two comparisons of the watched games with the database, ms, 100 to 60000; default 3000",
+    ),
+    variable(
+        "GATEWAY_SOCKETS_PER_PLAYER",
+        "open WebSocket and SSE connections of one player, 1 to 10000; default 32",
+    ),
+    variable(
+        "GATEWAY_RECONNECT_SPREAD_MS",
+        "over how long a drain spreads the return of its clients, ms, 0 to 60000; default 3000",
+    ),
+    variable(
+        "GATEWAY_HEARTBEAT_MS",
+        "between two pings of a WebSocket, ms, 1000 to 120000; default 25000",
+    ),
+    variable(
         "DRAIN_DEADLINE_MS",
         "from SIGTERM to the hard stop, ms, 0 to 600000; default 20000",
     ),
@@ -119,6 +136,8 @@ pub struct Config {
     pub trace_trusted: TrustedNetworks,
     /// Rate limits.
     pub limits: LimitsConfig,
+    /// The gateway.
+    pub gateway: GatewayConfig,
     /// From SIGTERM to the hard stop.
     pub drain_deadline: Duration,
     /// This instance's name.
@@ -218,6 +237,7 @@ impl Config {
             origins: AllowedOrigins::from_env(env)?,
             trace_trusted: TrustedNetworks::from_env(env)?,
             limits: LimitsConfig::from_env(env)?,
+            gateway: GatewayConfig::from_env(env)?,
             drain_deadline: millis_or(env, "DRAIN_DEADLINE_MS", 20_000, 0..=600_000)?,
             instance: instance_from_env(env)?,
         })

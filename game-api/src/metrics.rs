@@ -26,9 +26,10 @@ pub const ACTIONS: [&str; 10] = [
 pub const OUTCOMES: [&str; 2] = ["accepted", "duplicate"];
 
 /// Label values of `gateway_frames_sent_total{kind}`: the server's messages.
-pub const FRAME_KINDS: [&str; 9] = [
+pub const FRAME_KINDS: [&str; 10] = [
     "welcome",
     "subscribed",
+    "unsubscribed",
     "snapshot",
     "event",
     "presence",

@@ -10,6 +10,7 @@ use axum::routing::get;
 
 use crate::app::App;
 use crate::games;
+use crate::gateway;
 use crate::http::{body, limits, observe};
 use crate::problem::{self, Problem, Reason};
 use crate::{page, players};
@@ -26,6 +27,7 @@ pub fn routes() -> Vec<(&'static str, &'static str, &'static str)> {
         &page::ROUTES,
         &players::handlers::ROUTES,
         &games::handlers::ROUTES,
+        &gateway::ROUTES,
     ]
     .concat()
 }
@@ -38,6 +40,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(page::router())
         .merge(players::handlers::router())
         .merge(games::handlers::router())
+        .merge(gateway::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(body::buffer))

@@ -10,8 +10,8 @@ pub struct GatewayConfig {
     /// `GATEWAY_RECONCILE_MS`, 100 to 60000, default 3000: how often the watched games are compared
     /// with the database while NATS is there, and so how late a lost message is at most.
     pub reconcile_every: Duration,
-    /// `GATEWAY_SOCKETS_PER_PLAYER`, 1 to 10000, default 32: open WebSockets of one player on one
-    /// instance.
+    /// `GATEWAY_SOCKETS_PER_PLAYER`, 1 to 10000, default 32: open connections, WebSocket or SSE,
+    /// of one player on one instance.
     pub sockets_per_player_max: usize,
     /// `GATEWAY_RECONNECT_SPREAD_MS`, 0 to 60000, default 3000: over how long a drain spreads the
     /// return of its clients.

@@ -4,6 +4,42 @@
 //! position in the room's ring of its view class; a cursor is such a position, good at any gateway.
 
 pub mod clock;
+pub mod config;
 pub mod cursor;
 pub mod frame;
+pub mod heartbeat;
+mod hub;
+pub mod link;
+pub mod places;
+mod poll;
+mod reconciler;
+mod repo;
 pub mod ring;
+pub mod room;
+pub mod socket;
+mod sse;
+pub mod subscription;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+pub use hub::{Gateway, Parts};
+
+use crate::app::App;
+
+/// Method, template and status of the gateway's calls.
+pub const ROUTES: [(&str, &str, &str); 3] = [
+    ("GET", "/v1/ws", "101"),
+    ("GET", "/v1/games/{id}/events", "200"),
+    ("GET", "/v1/games/{id}/stream", "200"),
+];
+
+/// The gateway's calls.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/ws", any(socket::open))
+        .route("/v1/games/{id}/events", get(poll::events))
+        .route("/v1/games/{id}/stream", get(sse::stream))
+}

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 /// The database's clock, milliseconds since 1970.
-pub async fn clock_ms(pool: &PgPool) -> Result<i64, sqlx::Error> {
+pub(super) async fn clock_ms(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(r#"select fogline_ms(statement_timestamp()) as "ms!""#)
         .fetch_one(pool)
         .await

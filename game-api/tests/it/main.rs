@@ -6,6 +6,7 @@
 
 mod commands;
 mod commits;
+mod gateway;
 mod harness;
 mod http;
 mod players;

@@ -22,13 +22,18 @@ pub struct Slot {
 
 impl Slot {
     fn new(logged: Arc<Logged>) -> Self {
-        Self { logged, frames: Default::default() }
+        Self {
+            logged,
+            frames: Default::default(),
+        }
     }
 
     /// The frame for `class`, made once and shared; none if the event does not concern it.
     pub fn frame(&self, class: ViewClass, cursors: &Cursors) -> Option<Frame> {
         let frame = &self.frames[class.index()];
-        frame.get_or_init(|| frame::event(cursors, &self.logged, class)).clone()
+        frame
+            .get_or_init(|| frame::event(cursors, &self.logged, class))
+            .clone()
     }
 }
 
@@ -71,7 +76,10 @@ impl Timeline {
             let told = i64::from(first.audience[class.index()]);
             Ring::after_n(first.moment.numbers.of(class) - told, RING_EVENTS_MAX)
         });
-        let mut timeline = Self { latest: Arc::clone(&first), rings };
+        let mut timeline = Self {
+            latest: Arc::clone(&first),
+            rings,
+        };
         if let Err(error) = timeline.push(first) {
             unreachable!("each ring begins right before the event: {error}");
         }
@@ -220,12 +228,20 @@ mod tests {
 
     #[test]
     fn a_timeline_that_begins_in_the_middle_of_a_log_goes_on_with_its_numbers() {
-        let log = log(&[[true; 3], [true, false, false], [false, true, false], [true; 3]]);
+        let log = log(&[
+            [true; 3],
+            [true, false, false],
+            [false, true, false],
+            [true; 3],
+        ]);
         let mut timeline = Timeline::beginning_with(log[2].clone());
         timeline.apply(Arc::new(log[3].clone())).unwrap();
         assert_eq!(numbers_owed(&timeline, ViewClass::White, 2), [3]);
         assert_eq!(numbers_owed(&timeline, ViewClass::Black, 1), [2, 3]);
-        assert!(matches!(timeline.owed(ViewClass::White, 1, 9), Owed::Behind));
+        assert!(matches!(
+            timeline.owed(ViewClass::White, 1, 9),
+            Owed::Behind
+        ));
     }
 
     #[test]

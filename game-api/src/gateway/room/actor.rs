@@ -1,0 +1,423 @@
+//! A room's task: subscribe first, then read the log, then apply events strictly by number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use shared::envelope;
+use shared::ids::GameId;
+use shared::subjects;
+use shared::telemetry::{self, TraceContext};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Span;
+
+use super::timeline::{RING_EVENTS_MAX, Timeline, Verdict, judge};
+use super::{Live, Phase, Room};
+use crate::games::entity::{Logged, Published, Seq};
+use crate::games::feed::Committed;
+use crate::games::repo;
+use crate::gateway::Gateway;
+use crate::gateway::link::Link;
+use crate::problem::Reason;
+
+/// How long a room outlives its last viewer: a page being reloaded, or the pause between two long
+/// polls, should find it still there.
+const GRACE: Duration = Duration::from_secs(10);
+/// Events of one query of the log.
+const LOG_PAGE: i64 = 256;
+/// A query that takes longer has failed.
+const QUERY_MAX: Duration = Duration::from_secs(5);
+/// Between two attempts to read the log while the database is away.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// The client's queue may be full while NATS is away; the room does not wait for it.
+const SUBSCRIBE_MAX: Duration = Duration::from_secs(1);
+
+/// Reading the log did not work.
+#[derive(Debug, thiserror::Error)]
+enum LogError {
+    #[error("the log could not be read")]
+    Database(#[from] sqlx::Error),
+    #[error("the database did not answer in time")]
+    Slow(#[from] tokio::time::error::Elapsed),
+    #[error("the log has no events")]
+    Empty,
+    #[error("event {0:?} of the log does not follow the one before it")]
+    Broken(Seq),
+}
+
+/// Starts a room and its task. The caller holds the lock of the rooms.
+pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
+    let room = Arc::new(Room::new(game));
+    let follower = Follower {
+        room: Arc::clone(&room),
+        commits: gateway.feed().watch(game),
+        link: gateway.link().clone(),
+        gateway: gateway.clone(),
+        subscriber: None,
+        retry_at: None,
+        vacant_until: None,
+    };
+    gateway.life().spawn_task("room", Box::pin(follower.run()));
+    room
+}
+
+struct Follower {
+    room: Arc<Room>,
+    gateway: Gateway,
+    link: Link,
+    commits: mpsc::Receiver<Committed>,
+    subscriber: Option<Subscriber>,
+    /// When the log or the row is read again after a failure.
+    retry_at: Option<Instant>,
+    /// When the room ends unless somebody comes.
+    vacant_until: Option<Instant>,
+}
+
+/// What woke a room.
+enum Woken {
+    Commit(Committed),
+    Message(Option<async_nats::Message>),
+    Bell,
+    Link,
+    Retry,
+    Vacant,
+    Draining,
+    Stopping,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        self.subscribe().await;
+        if let Err(reason) = self.start().await {
+            self.end(reason);
+            return;
+        }
+        self.room.announce();
+        self.bell_rang().await;
+        while let Some(woken) = self.woken().await {
+            match woken {
+                Woken::Commit(committed) => self.committed(committed).await,
+                Woken::Message(Some(message)) => self.message(message).await,
+                Woken::Message(None) => self.subscriber = None,
+                Woken::Bell => self.bell_rang().await,
+                Woken::Link => self.link_changed().await,
+                Woken::Retry => self.read_on().await,
+                Woken::Draining => self.vacant_until = self.vacant_until.map(|_| Instant::now()),
+                Woken::Vacant if self.end_if_vacant() => return,
+                Woken::Vacant => self.vacant_until = None,
+                Woken::Stopping => break,
+            }
+        }
+        self.end(Reason::Unavailable);
+    }
+
+    fn end(&self, reason: Reason) {
+        self.gateway.forget(&self.room, || {
+            self.room.lock().phase = Phase::Gone(reason);
+        });
+        self.room.announce();
+    }
+
+    async fn woken(&mut self) -> Option<Woken> {
+        let draining = self.gateway.life().draining();
+        let stopping = self.gateway.life().stopping();
+        let vacant = self.vacant_until;
+        Some(tokio::select! {
+            biased;
+            () = stopping.cancelled() => Woken::Stopping,
+            Some(committed) = self.commits.recv() => Woken::Commit(committed),
+            message = next(&mut self.subscriber) => Woken::Message(message),
+            () = self.room.bell.notified() => Woken::Bell,
+            () = self.link.changed() => Woken::Link,
+            () = at(self.retry_at) => Woken::Retry,
+            () = at(vacant) => Woken::Vacant,
+            () = draining.cancelled(), if vacant.is_some_and(|until| until > Instant::now()) => {
+                Woken::Draining
+            }
+        })
+    }
+
+    /// Subscribes if NATS is there; if not, the reconciler stands in until it is.
+    async fn subscribe(&mut self) {
+        if self.subscriber.is_some() || !self.link.look() {
+            return;
+        }
+        let nats = self.gateway.nats();
+        let subscribed = timeout(SUBSCRIBE_MAX, async {
+            let subscriber = nats.subscribe(subjects::game(self.room.game)).await.ok()?;
+            nats.flush().await.ok()?;
+            Some(subscriber)
+        });
+        self.subscriber = subscribed.await.ok().flatten();
+    }
+
+    /// Reads the game and the end of its log.
+    async fn start(&self) -> Result<(), Reason> {
+        let game = self
+            .gateway
+            .load_game(self.room.game)
+            .await
+            .map_err(|problem| problem.reason)?;
+        let game = game.ok_or(Reason::NotFound)?;
+        let ring = i64::try_from(RING_EVENTS_MAX).unwrap_or(i64::MAX);
+        let from = Seq((game.seq.0 - ring).max(0));
+        let timeline = self.read_end(from).await.map_err(|error| {
+            self.log_failure(&error);
+            Reason::Unavailable
+        })?;
+        let live = Live {
+            timeline,
+            game: Arc::new(game),
+            game_version: 0,
+        };
+        self.room.lock().phase = Phase::Live(live);
+        Ok(())
+    }
+
+    async fn read_end(&self, from: Seq) -> Result<Timeline, LogError> {
+        let mut events = self.page(from).await?.into_iter();
+        let mut timeline = Timeline::beginning_with(events.next().ok_or(LogError::Empty)?);
+        for event in events {
+            let seq = event.moment.seq;
+            match timeline.apply(Arc::new(event)) {
+                Ok(Verdict::Applied) => {}
+                Ok(_) | Err(_) => return Err(LogError::Broken(seq)),
+            }
+        }
+        Ok(timeline)
+    }
+
+    async fn page(&self, from: Seq) -> Result<Vec<Logged>, LogError> {
+        let query = repo::events_after(self.gateway.pool(), self.room.game, from, LOG_PAGE);
+        Ok(timeout(QUERY_MAX, query).await??)
+    }
+
+    async fn committed(&mut self, committed: Committed) {
+        if self.judge(committed.logged.moment.seq) == Verdict::Old {
+            return;
+        }
+        let span = deliver_span(&committed.trace, self.room.game);
+        self.apply(committed.logged).await;
+        drop(span);
+    }
+
+    async fn message(&mut self, message: async_nats::Message) {
+        /// What is read of a message that is old: most are, on the instance that made them.
+        #[derive(Deserialize)]
+        struct Peek {
+            game_id: GameId,
+            seq: Seq,
+        }
+        let peek = serde_json::from_slice::<Peek>(&message.payload);
+        let Some(peek) = peek.ok().filter(|peek| peek.game_id == self.room.game) else {
+            tracing::warn!(subject = %message.subject, "a message is no event of its game");
+            return;
+        };
+        if self.judge(peek.seq) == Verdict::Old {
+            return;
+        }
+        let span = message_trace(&message).map(|trace| deliver_span(&trace, self.room.game));
+        let event = serde_json::from_slice::<Published>(&message.payload).ok();
+        match event.and_then(Published::into_logged) {
+            Some(logged) => self.apply(Arc::new(logged)).await,
+            // Of a newer release, perhaps; the log knows better.
+            None => self.read_on().await,
+        }
+        drop(span);
+    }
+
+    fn judge(&self, seq: Seq) -> Verdict {
+        self.room
+            .seq()
+            .map_or(Verdict::Old, |latest| judge(latest, seq))
+    }
+
+    /// Applies an event that came by itself.
+    async fn apply(&mut self, logged: Arc<Logged>) {
+        let game = self.room.game;
+        let applied = self.room.apply(logged);
+        match applied {
+            Ok(Verdict::Applied) => {
+                self.room.announce();
+                if self.room.row_is_old() {
+                    self.read_row().await;
+                }
+            }
+            Ok(Verdict::Old) => {}
+            Ok(Verdict::Hole) => {
+                self.gateway.metrics().gateway_gaps_total.inc();
+                tracing::debug!(%game, "an event is missing, reading the log");
+                self.read_on().await;
+            }
+            Err(seq) => {
+                // The log decides what is true.
+                self.log_failure(&LogError::Broken(seq));
+                self.read_on().await;
+            }
+        }
+    }
+
+    async fn bell_rang(&mut self) {
+        let (wanted, viewers) = {
+            let state = self.room.lock();
+            (
+                state.log_wanted > state.log_read.max(state.log_failed),
+                state.viewers,
+            )
+        };
+        if wanted {
+            self.read_on().await;
+        }
+        let grace = if self.gateway.life().draining().is_cancelled() {
+            Duration::ZERO
+        } else {
+            GRACE
+        };
+        self.vacant_until = (viewers == 0).then(|| Instant::now() + grace);
+    }
+
+    async fn link_changed(&mut self) {
+        let had = self.subscriber.is_some();
+        self.subscribe().await;
+        if self.subscriber.is_some() && !had {
+            self.read_on().await;
+        }
+    }
+
+    /// Reads the log to its end, and the row if the game's status has changed.
+    async fn read_on(&mut self) {
+        let wanted = self.room.lock().log_wanted;
+        let read = self.read_log().await;
+        let good = read.is_ok();
+        {
+            let mut state = self.room.lock();
+            let mark = if good {
+                &mut state.log_read
+            } else {
+                &mut state.log_failed
+            };
+            *mark = wanted;
+        }
+        self.room.announce();
+        if let Err(error) = read {
+            self.log_failure(&error);
+            self.retry_at = Some(Instant::now() + RETRY_EVERY);
+            return;
+        }
+        self.retry_at = None;
+        if self.room.row_is_old() {
+            self.read_row().await;
+        }
+    }
+
+    async fn read_log(&self) -> Result<(), LogError> {
+        loop {
+            let from = self.room.seq().unwrap_or_default();
+            let events = self.page(from).await?;
+            let count = events.len();
+            for event in events {
+                let seq = event.moment.seq;
+                match self.room.apply(Arc::new(event)) {
+                    Ok(Verdict::Applied | Verdict::Old) => {}
+                    Ok(Verdict::Hole) | Err(_) => return Err(LogError::Broken(seq)),
+                }
+            }
+            self.room.announce();
+            if i64::try_from(count).is_ok_and(|count| count < LOG_PAGE) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads who sits where and how it stands; the events do not say.
+    async fn read_row(&mut self) {
+        match self.gateway.load_game(self.room.game).await {
+            Ok(Some(row)) => self.room.take_row(row),
+            Ok(None) | Err(_) => self.retry_at = Some(Instant::now() + RETRY_EVERY),
+        }
+    }
+
+    fn end_if_vacant(&self) -> bool {
+        self.gateway.forget_if(&self.room, || {
+            let mut state = self.room.lock();
+            let vacant = state.viewers == 0;
+            if vacant {
+                state.phase = Phase::Gone(Reason::Unavailable);
+            }
+            vacant
+        })
+    }
+
+    fn log_failure(&self, error: &LogError) {
+        if matches!(error, LogError::Broken(_) | LogError::Empty) {
+            let violations = &self.gateway.metrics().invariant_violations_total;
+            violations.with_label_values(&["sequence"]).inc();
+        }
+        let error: &dyn std::error::Error = error;
+        tracing::warn!(error, game = %self.room.game, "a room could not read its game");
+    }
+}
+
+impl Room {
+    /// Applies an event if it is next.
+    ///
+    /// # Errors
+    /// The event's number, if its `n` do not follow.
+    fn apply(&self, logged: Arc<Logged>) -> Result<Verdict, Seq> {
+        let seq = logged.moment.seq;
+        match &mut self.lock().phase {
+            Phase::Live(live) => live.timeline.apply(logged).map_err(|_| seq),
+            Phase::Starting | Phase::Gone(_) => Ok(Verdict::Old),
+        }
+    }
+
+    fn row_is_old(&self) -> bool {
+        match &self.lock().phase {
+            Phase::Live(live) => live.game.status != live.timeline.latest().moment.status,
+            Phase::Starting | Phase::Gone(_) => false,
+        }
+    }
+}
+
+/// The span of bringing one event to this instance's viewers; none if the trace is not recorded.
+fn deliver_span(trace: &TraceContext, game: GameId) -> Span {
+    let traced = telemetry::start(trace, || {
+        tracing::info_span!(
+            target: "otel",
+            "gateway.deliver",
+            otel.kind = "consumer",
+            messaging.system = "nats",
+            messaging.operation.name = "deliver",
+            messaging.operation.type = "process",
+            messaging.destination.template = "events.game.*",
+            messaging.destination.name = subjects::game(game),
+        )
+    });
+    traced.span
+}
+
+fn message_trace(message: &async_nats::Message) -> Option<TraceContext> {
+    let headers = message.headers.as_ref()?;
+    let parent = headers.get(envelope::TRACEPARENT)?;
+    let state = headers
+        .get(envelope::TRACESTATE)
+        .map(async_nats::HeaderValue::as_str);
+    TraceContext::parse(parent.as_str(), state)
+}
+
+async fn next(subscriber: &mut Option<Subscriber>) -> Option<async_nats::Message> {
+    match subscriber {
+        Some(subscriber) => subscriber.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

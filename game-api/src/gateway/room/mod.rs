@@ -1,0 +1,317 @@
+//! A room follows one game for all its viewers on this instance.
+//!
+//! One task per room ([`actor`]) hears of events over NATS and from this instance's own commits,
+//! and reads from the log what it missed. Viewers share the [`Timeline`] and hold positions in it.
+
+mod actor;
+pub mod timeline;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shared::ids::GameId;
+use tokio::sync::{Notify, watch};
+
+pub(super) use actor::follow;
+use timeline::{Slot, Timeline};
+
+use super::Gateway;
+use super::frame::{self, Drawn, Frame};
+use super::ring::Owed;
+use crate::games::entity::{Game, Logged, Seq};
+use crate::problem::{Problem, Reason};
+use crate::rules::ViewClass;
+
+/// How often a snapshot is tried again when the game changes under it. It takes two changes of
+/// status, of which a game has two in its life.
+const SNAPSHOT_ATTEMPTS_MAX: u32 = 3;
+
+/// What the viewers of a game share on this instance.
+#[derive(Debug)]
+pub struct Room {
+    game: GameId,
+    state: Mutex<State>,
+    /// Grows with every change of the state; waiting viewers watch it.
+    version: watch::Sender<u64>,
+    /// Rings for the room's task: the log is wanted, or the last viewer has left.
+    bell: Notify,
+    /// One snapshot is drawn at a time, and whoever waited finds it drawn.
+    drawing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    viewers: usize,
+    /// How often the log was asked for, and up to which of these it was read or could not be.
+    log_wanted: u64,
+    log_read: u64,
+    log_failed: u64,
+    drawn: [Option<(Seq, Arc<Drawn>)>; 3],
+}
+
+#[derive(Debug)]
+enum Phase {
+    Starting,
+    Live(Live),
+    Gone(Reason),
+}
+
+/// A room that has read its game.
+#[derive(Clone, Debug)]
+struct Live {
+    timeline: Timeline,
+    /// The game's row, as of some moment; right about seats, status and result as soon as its
+    /// status is the timeline's.
+    game: Arc<Game>,
+    /// Grows when the row is read again.
+    game_version: u64,
+}
+
+/// The game's row in a room.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) game: Arc<Game>,
+    pub(super) version: u64,
+}
+
+impl Room {
+    fn new(game: GameId) -> Self {
+        Self {
+            game,
+            state: Mutex::new(State {
+                phase: Phase::Starting,
+                viewers: 0,
+                log_wanted: 0,
+                log_read: 0,
+                log_failed: 0,
+                drawn: [None, None, None],
+            }),
+            version: watch::Sender::new(0),
+            bell: Notify::new(),
+            drawing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(super) const fn game(&self) -> GameId {
+        self.game
+    }
+
+    /// Tells of changes.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// The latest sequence number; none before the room has read its game.
+    pub(super) fn seq(&self) -> Option<Seq> {
+        match &self.lock().phase {
+            Phase::Live(live) => Some(live.timeline.seq()),
+            Phase::Starting | Phase::Gone(_) => None,
+        }
+    }
+
+    /// Waits until the room has read its game.
+    pub(super) async fn started(&self) -> Result<(), Problem> {
+        let mut changes = self.changes();
+        loop {
+            match &self.lock().phase {
+                Phase::Live(_) => return Ok(()),
+                Phase::Gone(reason) => return Err(gone(*reason)),
+                Phase::Starting => {}
+            }
+            // The sender is in this room and so outlives the wait.
+            let _ = changes.changed().await;
+        }
+    }
+
+    pub(super) fn known(&self) -> Result<Known, Problem> {
+        self.live(|live| Known {
+            game: Arc::clone(&live.game),
+            version: live.game_version,
+        })
+    }
+
+    pub(super) fn latest_n(&self, class: ViewClass) -> Result<i64, Problem> {
+        self.live(|live| live.timeline.latest_n(class))
+    }
+
+    /// What a viewer is owed now.
+    pub(super) fn owed(
+        &self,
+        class: ViewClass,
+        position: i64,
+        limit: usize,
+    ) -> Result<Owed<Arc<Slot>>, Problem> {
+        self.live(|live| live.timeline.owed(class, position, limit))
+    }
+
+    /// Asks for the log without waiting for it.
+    pub(super) fn nudge(&self) {
+        self.lock().log_wanted += 1;
+        self.bell.notify_one();
+    }
+
+    /// Reads the log up to what is committed now.
+    ///
+    /// # Errors
+    /// `unavailable` if the database does not answer.
+    pub(super) async fn catch_up(&self) -> Result<(), Problem> {
+        let mut changes = self.changes();
+        let ticket = {
+            let mut state = self.lock();
+            state.log_wanted += 1;
+            state.log_wanted
+        };
+        self.bell.notify_one();
+        loop {
+            {
+                let state = self.lock();
+                if let Phase::Gone(reason) = &state.phase {
+                    return Err(gone(*reason));
+                }
+                if state.log_read >= ticket {
+                    return Ok(());
+                }
+                if state.log_failed >= ticket {
+                    return Err(gone(Reason::Unavailable));
+                }
+            }
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Reads the game's row again, and the log up to it.
+    ///
+    /// # Errors
+    /// `unavailable` if the database does not answer.
+    pub(super) async fn refresh(&self, gateway: &Gateway) -> Result<(), Problem> {
+        let row = gateway.load_game(self.game).await?;
+        let row = row.ok_or_else(|| gone(Reason::NotFound))?;
+        let row_seq = row.seq;
+        self.take_row(row);
+        if self.seq().is_some_and(|seq| seq < row_seq) {
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    /// The whole of what `class` sees now.
+    ///
+    /// # Errors
+    /// `unavailable` if it needs the database and the database does not answer.
+    pub(super) async fn snapshot(
+        &self,
+        gateway: &Gateway,
+        class: ViewClass,
+    ) -> Result<Frame, Problem> {
+        let _alone = self.drawing.lock().await;
+        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
+            let (latest, game) =
+                self.live(|live| (Arc::clone(live.timeline.latest()), Arc::clone(&live.game)))?;
+            if let Some(drawn) = self.already_drawn(class, latest.moment.seq) {
+                return Ok(drawn.at(gateway.now_ms()));
+            }
+            if game.status != latest.moment.status {
+                self.refresh(gateway).await?;
+                continue;
+            }
+            let drawn = self.draw(gateway, class, &latest, &game).await?;
+            return Ok(drawn.at(gateway.now_ms()));
+        }
+        Err(gone(Reason::Unavailable))
+    }
+
+    async fn draw(
+        &self,
+        gateway: &Gateway,
+        class: ViewClass,
+        latest: &Logged,
+        game: &Game,
+    ) -> Result<Arc<Drawn>, Problem> {
+        let viewer = class.seat().and_then(|seat| game.player_on(seat));
+        let described = gateway.describe(game, viewer).await?;
+        let cursors = gateway.cursors();
+        let drawn = frame::snapshot(cursors, self.game, &latest.moment, &described, class);
+        let drawn = Arc::new(drawn);
+        self.lock().drawn[class.index()] = Some((latest.moment.seq, Arc::clone(&drawn)));
+        Ok(drawn)
+    }
+
+    fn already_drawn(&self, class: ViewClass, seq: Seq) -> Option<Arc<Drawn>> {
+        let drawn = self.lock().drawn[class.index()].clone();
+        drawn
+            .filter(|(as_of, _)| *as_of == seq)
+            .map(|(_, drawn)| drawn)
+    }
+
+    /// Keeps a row that is not older than the one there is.
+    fn take_row(&self, row: Game) {
+        let mut state = self.lock();
+        if let Phase::Live(live) = &mut state.phase
+            && row.seq >= live.game.seq
+        {
+            live.game = Arc::new(row);
+            live.game_version += 1;
+        }
+        drop(state);
+        self.announce();
+    }
+
+    fn live<T>(&self, read: impl FnOnce(&Live) -> T) -> Result<T, Problem> {
+        match &self.lock().phase {
+            Phase::Live(live) => Ok(read(live)),
+            Phase::Starting => Err(gone(Reason::Unavailable)),
+            Phase::Gone(reason) => Err(gone(*reason)),
+        }
+    }
+
+    fn announce(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gone(reason: Reason) -> Problem {
+    match reason {
+        Reason::NotFound => Problem::new(reason, "there is no such game"),
+        _ => Problem::new(reason, "the game cannot be read right now, try again"),
+    }
+}
+
+/// A viewer's place in a room; the room ends when the last one is gone.
+#[derive(Debug)]
+pub(super) struct Seated {
+    room: Arc<Room>,
+}
+
+impl Seated {
+    /// Takes a place. The caller holds the lock of the rooms, under which a room ends.
+    pub(super) fn take(room: &Arc<Room>) -> Self {
+        room.lock().viewers += 1;
+        Self {
+            room: Arc::clone(room),
+        }
+    }
+}
+
+impl std::ops::Deref for Seated {
+    type Target = Room;
+
+    fn deref(&self) -> &Room {
+        &self.room
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        let mut state = self.room.lock();
+        state.viewers -= 1;
+        let empty = state.viewers == 0;
+        drop(state);
+        if empty {
+            self.room.bell.notify_one();
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What a client says over the WebSocket. Pure: text in, a message or a refusal out.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use shared::ids::{CommandId, GameId};
+use uuid::Uuid;
+
+use crate::http::extract::parse_uuid;
+use crate::problem::{Problem, Reason};
+
+/// Bytes of a `ref`, which is given back in every answer.
+const REF_BYTES_MAX: usize = 64;
+/// A refusal's sentence may quote what was sent; no more of it than this.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// One message with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inbound {
+    /// The client's name for it.
+    pub reference: String,
+    /// What is asked for.
+    pub request: Request,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// To be told of a game, from the cursor on; a private game needs its code.
+    Subscribe {
+        /// The game.
+        game: GameId,
+        /// Where the client was.
+        cursor: Option<String>,
+        /// The game's code.
+        code: Option<String>,
+    },
+    /// To be told no more.
+    Unsubscribe {
+        /// The game.
+        game: GameId,
+    },
+    /// To act in a game.
+    Command {
+        /// The game.
+        game: GameId,
+        /// The client's name for the command, for ever.
+        command_id: CommandId,
+        /// The `n` acted upon.
+        at: Option<i64>,
+        /// The action.
+        action: Map<String, Value>,
+    },
+    /// To be answered.
+    Ping,
+}
+
+/// A message that cannot be served, with its `ref` where it could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The message's name, if it has a valid one.
+    pub reference: Option<String>,
+    /// Why.
+    pub problem: Problem,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum Wire {
+    Subscribe {
+        topic: String,
+        cursor: Option<String>,
+        code: Option<String>,
+    },
+    Unsubscribe {
+        topic: String,
+    },
+    Command {
+        game: String,
+        command_id: String,
+        at: Option<i64>,
+        action: Map<String, Value>,
+    },
+    Ping {},
+}
+
+/// Reads a text message.
+///
+/// # Errors
+/// [`Refused`] with reason `invalid`, or `not_found` for a topic of no kind that is served.
+pub fn parse(text: &str) -> Result<Inbound, Refused> {
+    let mut value = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return Err(invalid(None, "a message is a JSON object")),
+        Err(error) => return Err(invalid(None, &format!("the message is no JSON: {error}"))),
+    };
+    let reference = match value.remove("ref") {
+        Some(Value::String(text)) if text.len() <= REF_BYTES_MAX => text,
+        Some(Value::String(_)) => return Err(invalid(None, "a ref has at most 64 bytes")),
+        Some(_) => return Err(invalid(None, "a ref is a string")),
+        None => return Err(invalid(None, "a message has a ref")),
+    };
+    let wire = serde_json::from_value::<Wire>(Value::Object(value))
+        .map_err(|error| invalid(Some(&reference), &error.to_string()))?;
+    match request(wire) {
+        Ok(request) => Ok(Inbound { reference, request }),
+        Err(problem) => Err(Refused {
+            reference: Some(reference),
+            problem,
+        }),
+    }
+}
+
+fn request(wire: Wire) -> Result<Request, Problem> {
+    Ok(match wire {
+        Wire::Subscribe {
+            topic,
+            cursor,
+            code,
+        } => Request::Subscribe {
+            game: game_of(&topic)?,
+            cursor,
+            code,
+        },
+        Wire::Unsubscribe { topic } => Request::Unsubscribe {
+            game: game_of(&topic)?,
+        },
+        Wire::Command {
+            game,
+            command_id,
+            at,
+            action,
+        } => Request::Command {
+            game: GameId(uuid("game", &game)?),
+            command_id: CommandId(uuid("command_id", &command_id)?),
+            at,
+            action,
+        },
+        Wire::Ping {} => Request::Ping,
+    })
+}
+
+fn game_of(topic: &str) -> Result<GameId, Problem> {
+    match topic.split_once(':') {
+        Some(("game", id)) => Ok(GameId(uuid("the topic's id", id)?)),
+        _ => Err(Problem::new(
+            Reason::NotFound,
+            "there is no such topic; the topics are game:<id>",
+        )),
+    }
+}
+
+fn uuid(what: &str, text: &str) -> Result<Uuid, Problem> {
+    parse_uuid(text).ok_or_else(|| Problem::new(Reason::Invalid, format!("{what} is no UUID")))
+}
+
+fn invalid(reference: Option<&str>, detail: &str) -> Refused {
+    Refused {
+        reference: reference.map(str::to_owned),
+        problem: Problem::new(
+            Reason::Invalid,
+            detail.chars().take(DETAIL_CHARS_MAX).collect::<String>(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "019a1b2c-0000-7000-8000-000000000000";
+
+    fn refused(message: &Value) -> (Option<String>, Reason, String) {
+        let refused = parse(&message.to_string()).unwrap_err();
+        (
+            refused.reference,
+            refused.problem.reason,
+            refused.problem.detail,
+        )
+    }
+
+    #[test]
+    fn each_message_of_the_protocol_is_read() {
+        let game = GameId(ID.parse().unwrap());
+        let cases = [
+            (
+                json!({"type": "subscribe", "ref": "a", "topic": format!("game:{ID}"), "cursor": "0"}),
+                Request::Subscribe {
+                    game,
+                    cursor: Some("0".to_owned()),
+                    code: None,
+                },
+            ),
+            (
+                json!({"type": "unsubscribe", "ref": "a", "topic": format!("game:{ID}")}),
+                Request::Unsubscribe { game },
+            ),
+            (
+                json!({"type": "command", "ref": "a", "game": ID, "command_id": ID,
+                    "action": {"type": "resign"}}),
+                Request::Command {
+                    game,
+                    command_id: CommandId(ID.parse().unwrap()),
+                    at: None,
+                    action: json!({"type": "resign"}).as_object().unwrap().clone(),
+                },
+            ),
+            (json!({"type": "ping", "ref": "a"}), Request::Ping),
+        ];
+        for (message, request) in cases {
+            let inbound = parse(&message.to_string()).unwrap();
+            assert_eq!(
+                inbound,
+                Inbound {
+                    reference: "a".to_owned(),
+                    request
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_under_the_messages_ref() {
+        let topic = format!("game:{ID}");
+        let command = json!({"type": "command", "ref": "r", "game": ID, "command_id": ID});
+        let with = |name: &str, value: Value| {
+            let mut command = command.clone();
+            command[name] = value;
+            command
+        };
+        for (message, expected) in [
+            (
+                json!({"type": "dance", "ref": "r"}),
+                "unknown variant `dance`",
+            ),
+            (json!({"ref": "r"}), "missing field `type`"),
+            (
+                json!({"type": "ping", "ref": "r", "loud": true}),
+                "unknown field `loud`",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r"}),
+                "missing field `topic`",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r", "topic": topic, "cursor": 5}),
+                "invalid type",
+            ),
+            (
+                json!({"type": "subscribe", "ref": "r", "topic": "game:7"}),
+                "id is no UUID",
+            ),
+            (command.clone(), "missing field `action`"),
+            (with("action", json!("resign")), "invalid type"),
+        ] {
+            let (reference, reason, detail) = refused(&message);
+            assert_eq!(
+                (reference.as_deref(), reason),
+                (Some("r"), Reason::Invalid),
+                "{message}"
+            );
+            assert!(detail.contains(expected), "{message}: {detail}");
+        }
+        let (_, reason, _) = refused(&json!({"type": "subscribe", "ref": "r", "topic": "lobby"}));
+        assert_eq!(reason, Reason::NotFound);
+    }
+
+    #[test]
+    fn a_ref_that_cannot_be_given_back_is_refused_without_one() {
+        for message in [
+            json!({"type": "ping"}),
+            json!({"type": "ping", "ref": 5}),
+            json!({"type": "ping", "ref": "x".repeat(65)}),
+            json!([1, 2]),
+        ] {
+            let (reference, reason, _) = refused(&message);
+            assert_eq!((reference, reason), (None, Reason::Invalid), "{message}");
+        }
+        assert_eq!(parse("{").unwrap_err().reference, None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(text in ".{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}

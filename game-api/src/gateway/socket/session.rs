@@ -1,0 +1,479 @@
+//! One socket's life: a loop that reads requests, carries topics and commands on, and flushes what
+//! waits when nothing more is ready.
+
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::FutureExt;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use rand::RngExt;
+use shared::ids::{GameId, PlayerId};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
+use tungstenite::error::CapacityError;
+
+use super::commands::{Commands, Done, Sent};
+use super::inbound::{self, Inbound, Refused, Request};
+use super::outbound::Outbound;
+use super::topics::{Step, TOPICS_MAX, Topics};
+use super::writer::{WriteError, Writer};
+use crate::app::App;
+use crate::games::service::CommandRequest;
+use crate::gateway::frame;
+use crate::gateway::heartbeat::Beat;
+use crate::gateway::places::Place;
+use crate::gateway::subscription::{Manner, Opened, Subscription, Wanted};
+use crate::problem::{Problem, Reason};
+
+/// From the welcome to the client's first message.
+const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(5);
+/// Messages of one socket a second, in the long run: more than 32 games at 20 commands a second
+/// of one player need no socket.
+const MESSAGES_PER_S: NonZeroU32 = NonZeroU32::new(50).unwrap();
+/// Messages of one socket at once: every topic subscribed twice over.
+const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// In a drain, the time for commands in flight to be answered.
+const DRAIN_COMMANDS_MAX: Duration = Duration::from_secs(3);
+
+/// Why a socket ended, under its word in `gateway_disconnects_total`, and the close code.
+#[derive(Clone, Copy)]
+struct End {
+    reason: &'static str,
+    close: Option<(u16, &'static str)>,
+    readable: bool,
+}
+
+impl End {
+    const CLOSED: Self = Self {
+        reason: "closed",
+        close: None,
+        readable: true,
+    };
+    const ERROR: Self = Self {
+        reason: "error",
+        close: None,
+        readable: false,
+    };
+    const PROTOCOL: Self = Self {
+        reason: "error",
+        close: Some((1002, "not a WebSocket message")),
+        readable: false,
+    };
+    const TOO_LARGE: Self = Self {
+        reason: "too_large",
+        close: Some((1009, "message too large")),
+        readable: false,
+    };
+    const SILENT: Self = Self {
+        reason: "silent",
+        close: Some((1008, "nothing heard in time")),
+        readable: true,
+    };
+    const STALLED: Self = Self {
+        reason: "stalled",
+        close: Some((1008, "nothing taken in time")),
+        readable: true,
+    };
+    const DRAIN: Self = Self {
+        reason: "drain",
+        close: Some((1012, "this instance drains")),
+        readable: true,
+    };
+}
+
+impl From<WriteError> for End {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stalled => Self::STALLED,
+            WriteError::Gone => Self::ERROR,
+        }
+    }
+}
+
+/// What a socket's loop was woken by.
+enum Woken {
+    Read(Option<Result<Message, axum::Error>>),
+    Topic(GameId, Step),
+    Command(Done),
+    Beat(Beat),
+    Late,
+    DrainOver,
+}
+
+type NextBeat = Pin<Box<dyn Future<Output = (watch::Receiver<Beat>, Beat)> + Send>>;
+
+struct Session {
+    app: Arc<App>,
+    player: Option<PlayerId>,
+    writer: Writer,
+    topics: Topics,
+    commands: Commands,
+    messages: DefaultDirectRateLimiter,
+    beat: NextBeat,
+    /// Until the first message has come.
+    first_message: Option<Pin<Box<Sleep>>>,
+    /// Since the last ping, something was heard.
+    heard: bool,
+    /// Set by the drain: until when commands in flight are waited for.
+    leaving: Option<Instant>,
+}
+
+/// Serves a socket to its end.
+pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
+    let gateway = app.gateway.clone();
+    let stopping = app.life.stopping();
+    let mut session = Session {
+        player: place.player(),
+        writer: Writer::new(socket, gateway.clone()),
+        topics: Topics::default(),
+        commands: Commands::default(),
+        messages: RateLimiter::direct(
+            Quota::per_second(MESSAGES_PER_S).allow_burst(MESSAGES_BURST),
+        ),
+        beat: next_beat(gateway.heartbeat().place()),
+        first_message: Some(Box::pin(sleep(FIRST_MESSAGE_MAX))),
+        heard: true,
+        leaving: None,
+        app,
+    };
+    let end = tokio::select! {
+        end = session.serve() => end,
+        () = stopping.cancelled() => End::DRAIN,
+    };
+    let Session {
+        writer,
+        topics,
+        commands,
+        ..
+    } = session;
+    drop((topics, commands));
+    let disconnects = &gateway.metrics().gateway_disconnects_total;
+    disconnects.with_label_values(&[end.reason]).inc();
+    if let Some((code, reason)) = end.close {
+        writer.close(code, reason, end.readable).await;
+    }
+    drop(place);
+}
+
+impl Session {
+    async fn serve(&mut self) -> End {
+        match self.serve_until_end().await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        }
+    }
+
+    async fn serve_until_end(&mut self) -> Result<std::convert::Infallible, End> {
+        let now_ms = self.app.gateway.now_ms();
+        self.writer.say(&Outbound::Welcome { now_ms }).await?;
+        loop {
+            let woken = if self.writer.is_dirty() {
+                // More may be ready: it goes out in the same flush.
+                let Some(woken) = self.woken().now_or_never() else {
+                    self.writer.flush().await?;
+                    continue;
+                };
+                woken
+            } else {
+                self.woken().await
+            };
+            match woken {
+                Woken::Read(read) => self.read(read).await?,
+                Woken::Topic(game, step) => self.step(game, step).await?,
+                Woken::Command(done) => self.answer(done).await?,
+                Woken::Beat(beat) => self.beat(beat).await?,
+                Woken::Late => return self.late().await,
+                Woken::DrainOver => return self.leave().await,
+            }
+        }
+    }
+
+    async fn woken(&mut self) -> Woken {
+        let leaving = self.leaving;
+        let may_read = leaving.is_none() && !self.commands.are_full();
+        let answered = self.commands.are_done();
+        tokio::select! {
+            (game, step) = self.topics.next() => Woken::Topic(game, step),
+            done = self.commands.next(&self.app.games) => Woken::Command(done),
+            read = self.writer.read(), if may_read => Woken::Read(read),
+            (receiver, beat) = &mut self.beat => {
+                self.beat = next_beat(receiver);
+                Woken::Beat(beat)
+            }
+            () = late(&mut self.first_message) => Woken::Late,
+            () = drain_over(leaving, answered) => Woken::DrainOver,
+        }
+    }
+
+    async fn read(&mut self, read: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let message = match read {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(self.unreadable(error).await?),
+            None => return Err(End::CLOSED),
+        };
+        self.heard = true;
+        self.first_message = None;
+        match message {
+            Message::Text(text) => self.message(&text).await,
+            Message::Binary(_) => {
+                let problem = Problem::new(Reason::Invalid, "messages are JSON in text frames");
+                self.refuse(None, &problem).await
+            }
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => Err(End::CLOSED),
+        }
+    }
+
+    async fn unreadable(&mut self, error: axum::Error) -> Result<End, End> {
+        let error = error.into_inner().downcast::<tungstenite::Error>();
+        match error.as_deref() {
+            Ok(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })) => {
+                let detail = format!("a message has at most {} bytes", super::MESSAGE_BYTES_MAX);
+                self.refuse(None, &Problem::new(Reason::TooLarge, detail))
+                    .await?;
+                Ok(End::TOO_LARGE)
+            }
+            Ok(tungstenite::Error::Utf8(_)) => {
+                let problem = Problem::new(Reason::Invalid, "the message is no UTF-8");
+                self.refuse(None, &problem).await?;
+                Ok(End::PROTOCOL)
+            }
+            Ok(tungstenite::Error::Protocol(
+                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            )) => Ok(End::CLOSED),
+            Ok(tungstenite::Error::Protocol(_)) => Ok(End::PROTOCOL),
+            _ => Ok(End::ERROR),
+        }
+    }
+
+    async fn message(&mut self, text: &str) -> Result<(), End> {
+        let limited = self.messages.check().is_err();
+        let Inbound { reference, request } = match inbound::parse(text) {
+            Ok(inbound) => inbound,
+            Err(Refused { reference, problem }) => {
+                return self.refuse(reference.as_deref(), &problem).await;
+            }
+        };
+        if limited {
+            let problem = Problem::new(Reason::RateLimited, "too many messages on this socket");
+            return self.refuse(Some(&reference), &problem).await;
+        }
+        match request {
+            Request::Ping => Ok(self
+                .writer
+                .say(&Outbound::Pong {
+                    reference: &reference,
+                })
+                .await?),
+            Request::Unsubscribe { game } => self.unsubscribe(&reference, game).await,
+            Request::Subscribe { game, cursor, code } => {
+                if self.topics.are_full() && !self.topics.contain(game) {
+                    let detail = format!("a socket has at most {TOPICS_MAX} topics");
+                    let problem = Problem::new(Reason::RateLimited, detail);
+                    return self.refuse(Some(&reference), &problem).await;
+                }
+                let (player, manner) = (self.player, Manner::Present);
+                let wanted = Wanted {
+                    game,
+                    player,
+                    code,
+                    cursor,
+                    manner,
+                };
+                self.topics.open(&self.app.gateway, reference, wanted);
+                Ok(())
+            }
+            Request::Command {
+                game,
+                command_id,
+                at,
+                action,
+            } => {
+                let request = CommandRequest {
+                    command_id,
+                    at,
+                    action,
+                };
+                self.command(reference, game, request).await
+            }
+        }
+    }
+
+    async fn unsubscribe(&mut self, reference: &str, game: GameId) -> Result<(), End> {
+        if self.topics.close(game) {
+            let topic = &frame::topic(game);
+            return Ok(self
+                .writer
+                .say(&Outbound::Unsubscribed { reference, topic })
+                .await?);
+        }
+        let problem = Problem::new(Reason::NotFound, "there is no such subscription");
+        self.refuse(Some(reference), &problem).await
+    }
+
+    async fn command(
+        &mut self,
+        reference: String,
+        game: GameId,
+        request: CommandRequest,
+    ) -> Result<(), End> {
+        let player = self
+            .player
+            .ok_or_else(|| Problem::from(Reason::Unauthorized));
+        let allowed = player.and_then(|player| {
+            self.app.limits.command(player)?;
+            Ok(player)
+        });
+        match allowed {
+            Ok(player) => {
+                self.commands.add(
+                    &self.app.games,
+                    Sent {
+                        reference,
+                        player,
+                        game,
+                        request,
+                    },
+                );
+                Ok(())
+            }
+            Err(problem) => self.refuse(Some(&reference), &problem).await,
+        }
+    }
+
+    async fn step(&mut self, game: GameId, step: Step) -> Result<(), End> {
+        match step {
+            Step::Frames(subscription, frames) => {
+                self.writer.frames(&subscription, &frames).await?;
+                self.topics.resume(game, subscription);
+                Ok(())
+            }
+            Step::Opened(reference, Ok(opened)) => {
+                let Opened {
+                    subscription,
+                    snapshot,
+                } = *opened;
+                self.subscribed(&reference, game, subscription, snapshot)
+                    .await
+            }
+            Step::Opened(reference, Err(problem)) => {
+                self.topics.close(game);
+                self.refuse(Some(&reference), &problem).await
+            }
+        }
+    }
+
+    async fn subscribed(
+        &mut self,
+        reference: &str,
+        game: GameId,
+        subscription: Subscription,
+        snapshot: Option<frame::Frame>,
+    ) -> Result<(), End> {
+        let topic = &frame::topic(game);
+        let (resumed, now_ms) = (snapshot.is_none(), self.app.gateway.now_ms());
+        self.writer
+            .say(&Outbound::Subscribed {
+                reference,
+                topic,
+                resumed,
+                now_ms,
+            })
+            .await?;
+        if let Some(snapshot) = snapshot {
+            self.writer.frame(&snapshot, false).await?;
+        }
+        self.topics.resume(game, Box::new(subscription));
+        Ok(())
+    }
+
+    async fn answer(&mut self, done: Done) -> Result<(), End> {
+        let Done {
+            reference,
+            result,
+            trace_id,
+            ..
+        } = done;
+        let accepted = match result {
+            Ok(accepted) => accepted,
+            Err(problem) => return self.refuse(Some(&reference), &problem).await,
+        };
+        let (logged, class) = (&accepted.logged, accepted.class);
+        let n = logged.moment.numbers.of(class);
+        let cursor = self.app.gateway.cursors().seal(logged.game, class, n);
+        let ack = Outbound::Ack {
+            reference: &reference,
+            n,
+            cursor: &cursor,
+            duplicate: accepted.duplicate,
+            trace_id: &trace_id,
+        };
+        Ok(self.writer.say(&ack).await?)
+    }
+
+    async fn beat(&mut self, beat: Beat) -> Result<(), End> {
+        if beat.draining {
+            self.leaving = Some(Instant::now() + DRAIN_COMMANDS_MAX);
+            return Ok(());
+        }
+        if !std::mem::take(&mut self.heard) {
+            return Err(End::SILENT);
+        }
+        Ok(self.writer.ping().await?)
+    }
+
+    async fn late(&mut self) -> Result<std::convert::Infallible, End> {
+        let seconds = FIRST_MESSAGE_MAX.as_secs();
+        let detail = format!("the first message was not there within {seconds} s");
+        self.refuse(None, &Problem::new(Reason::Invalid, detail))
+            .await?;
+        Err(End::SILENT)
+    }
+
+    async fn leave(&mut self) -> Result<std::convert::Infallible, End> {
+        let spread = self.app.gateway.config().reconnect_spread.as_millis();
+        let spread_ms = u64::try_from(spread).unwrap_or(u64::MAX);
+        let after_ms = rand::rng().random_range(0..=spread_ms);
+        self.writer.say(&Outbound::Reconnect { after_ms }).await?;
+        Err(End::DRAIN)
+    }
+
+    async fn refuse(&mut self, reference: Option<&str>, problem: &Problem) -> Result<(), End> {
+        self.app.gateway.rejected(problem.reason);
+        Ok(self
+            .writer
+            .say(&Outbound::error(reference, problem))
+            .await?)
+    }
+}
+
+fn next_beat(mut receiver: watch::Receiver<Beat>) -> NextBeat {
+    Box::pin(async move {
+        let changed = receiver.changed().await;
+        if changed.is_err() {
+            // The wheel has stopped; the hard stop ends the socket.
+            std::future::pending::<()>().await;
+        }
+        let beat = *receiver.borrow_and_update();
+        (receiver, beat)
+    })
+}
+
+async fn late(first_message: &mut Option<Pin<Box<Sleep>>>) {
+    match first_message {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn drain_over(leaving: Option<Instant>, commands_are_done: bool) {
+    match leaving {
+        Some(_) if commands_are_done => {}
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,347 @@
+//! A viewer's subscription to a game: a position in the room's ring of its view class, and how it
+//! gets from wherever its cursor says to the live end.
+//!
+//! The viewer's class may change under it, when it takes a seat: it then gets a snapshot of its new
+//! class and goes on with that class's frames.
+
+use shared::ids::{GameId, PlayerId};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Gateway;
+use super::cursor::Position;
+use super::frame::{self, Frame, FrameKind};
+use super::ring::Owed;
+use super::room::{Known, Seated};
+use crate::games::entity::GameStatus;
+use crate::games::repo;
+use crate::games::service::may_see;
+use crate::problem::{Problem, Reason};
+use crate::rules::ViewClass;
+
+/// Frames handed over at once: a write's worth.
+pub const BATCH_FRAMES_MAX: usize = 64;
+/// A socket that missed more than this is given a snapshot instead: its reader wants the present.
+const RESUME_FRAMES_MAX: i64 = 512;
+/// Events of one query of the log for one viewer.
+const PAGE_EVENTS_MAX: usize = 128;
+/// A query that takes longer has failed.
+const QUERY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What a viewer asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The game.
+    pub game: GameId,
+    /// Who asks, if signed in.
+    pub player: Option<PlayerId>,
+    /// The game's code, if the viewer presents it.
+    pub code: Option<String>,
+    /// Where the viewer was.
+    pub cursor: Option<String>,
+    /// What it is for.
+    pub manner: Manner,
+}
+
+/// What a subscription is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// To be up to date: a snapshot without a cursor, and in place of very many missed frames.
+    Present,
+    /// To have every frame: from n = 1 without a cursor, however many they are.
+    Log,
+}
+
+/// How a subscription begins.
+#[derive(Debug)]
+pub struct Opened {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// The snapshot that it begins with, if it does not begin with the frames after the cursor.
+    pub snapshot: Option<Frame>,
+}
+
+/// Where a subscription begins.
+enum Begin {
+    /// After frame `n`.
+    After(i64),
+    /// With a snapshot, as asked for.
+    Snapshot,
+    /// With a snapshot in place of the frames after the cursor.
+    Reset,
+}
+
+/// A viewer's place in a game's frames.
+#[derive(Debug)]
+pub struct Subscription {
+    gateway: Gateway,
+    room: Seated,
+    changes: watch::Receiver<u64>,
+    player: Option<PlayerId>,
+    class: ViewClass,
+    game_version: u64,
+    position: i64,
+    /// Frames above this happened while the viewer was there.
+    live_after: i64,
+    /// Still on the way through the log: who is behind the ring then reads on in the log. Once at
+    /// the live end, who falls behind the ring is given a snapshot.
+    replaying: bool,
+    _counted: Counted,
+}
+
+impl Subscription {
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// `not_found` for a game that the viewer may not know of, `invalid` for a false cursor,
+    /// `unavailable` if the game cannot be read.
+    pub async fn open(gateway: &Gateway, wanted: Wanted) -> Result<Opened, Problem> {
+        let room = gateway.enter(wanted.game).await?;
+        let changes = room.changes();
+        let known = current(gateway, &room, wanted.player).await?;
+        if !may_see(&known.game, wanted.player, wanted.code.as_deref()) {
+            return Err(Problem::new(Reason::NotFound, "there is no such game"));
+        }
+        let class = known.game.class_of(wanted.player);
+        let begin = begin(gateway, &room, class, &wanted).await?;
+        let mut subscription = Self {
+            gateway: gateway.clone(),
+            live_after: room.latest_n(class)?,
+            room,
+            changes,
+            player: wanted.player,
+            class,
+            game_version: known.version,
+            position: 0,
+            replaying: true,
+            _counted: Counted::new(gateway),
+        };
+        let snapshot = match begin {
+            Begin::After(n) => {
+                subscription.position = n;
+                None
+            }
+            Begin::Snapshot => Some(subscription.snapshot().await?),
+            Begin::Reset => Some(subscription.resync("cursor").await?),
+        };
+        Ok(Opened {
+            subscription,
+            snapshot,
+        })
+    }
+
+    /// The view class at present.
+    #[must_use]
+    pub fn class(&self) -> ViewClass {
+        self.class
+    }
+
+    /// The cursor of where the viewer is.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        self.gateway
+            .cursors()
+            .seal(self.room.game(), self.class, self.position)
+    }
+
+    /// Whether a frame happened while the viewer was there, so that its way here can be timed.
+    #[must_use]
+    pub fn saw_live(&self, frame: &Frame) -> bool {
+        frame.kind == FrameKind::Event && frame.n > self.live_after
+    }
+
+    /// Waits for the next frames, at most [`BATCH_FRAMES_MAX`].
+    ///
+    /// # Errors
+    /// `unavailable` if they must be read and the database does not answer.
+    pub async fn next(&mut self) -> Result<Vec<Frame>, Problem> {
+        loop {
+            let frames = self.ready(BATCH_FRAMES_MAX).await?;
+            if !frames.is_empty() {
+                return Ok(frames);
+            }
+            self.changed().await;
+        }
+    }
+
+    /// The frames that there are already, at most `limit`; a snapshot comes alone.
+    ///
+    /// # Errors
+    /// `unavailable` if they must be read and the database does not answer.
+    pub async fn ready(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
+        self.changes.borrow_and_update();
+        if self.is_reclassified()? {
+            return Ok(vec![self.snapshot().await?]);
+        }
+        match self.room.owed(self.class, self.position, limit)? {
+            Owed::Nothing => {
+                self.replaying = false;
+                Ok(Vec::new())
+            }
+            Owed::Frames(slots) => {
+                let cursors = self.gateway.cursors();
+                let frames = slots
+                    .iter()
+                    .filter_map(|slot| slot.frame(self.class, cursors));
+                let frames: Vec<Frame> = frames.collect();
+                self.position = frames.last().map_or(self.position, |frame| frame.n);
+                Ok(frames)
+            }
+            Owed::Behind if self.replaying => self.page(limit).await,
+            Owed::Behind | Owed::Ahead => Ok(vec![self.resync("lagged").await?]),
+        }
+    }
+
+    /// Waits for a change after the last look.
+    pub async fn changed(&mut self) {
+        // The sender is in the room, which lives as long as this place in it.
+        let _ = self.changes.changed().await;
+    }
+
+    /// The next frames from the log.
+    async fn page(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
+        let limit = i64::try_from(limit.min(PAGE_EVENTS_MAX)).unwrap_or(i64::MAX);
+        let game = self.room.game();
+        let query =
+            repo::events_after_n(self.gateway.pool(), game, self.class, self.position, limit);
+        let error: Box<dyn std::error::Error> = match timeout(QUERY_MAX, query).await {
+            Ok(Ok(events)) => {
+                let frames = events
+                    .iter()
+                    .filter_map(|logged| frame::event(self.gateway.cursors(), logged, self.class));
+                let (position, frames) = contiguous(self.position, frames);
+                if frames.is_empty() {
+                    // The room is ahead of this position, so the log must go on.
+                    return Ok(vec![self.resync("lagged").await?]);
+                }
+                self.position = position;
+                return Ok(frames);
+            }
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        tracing::warn!(error, %game, "a viewer's missing frames could not be read");
+        Err(Problem::new(
+            Reason::Unavailable,
+            "the game cannot be read right now, try again",
+        ))
+    }
+
+    async fn resync(&mut self, reason: &str) -> Result<Frame, Problem> {
+        let snapshot = self.snapshot().await?;
+        self.gateway
+            .metrics()
+            .gateway_resyncs_total
+            .with_label_values(&[reason])
+            .inc();
+        Ok(snapshot)
+    }
+
+    async fn snapshot(&mut self) -> Result<Frame, Problem> {
+        let snapshot = self.room.snapshot(&self.gateway, self.class).await?;
+        self.position = snapshot.n;
+        self.live_after = self.live_after.max(snapshot.n);
+        self.replaying = false;
+        Ok(snapshot)
+    }
+
+    /// Whether the viewer has taken a seat since the last look.
+    fn is_reclassified(&mut self) -> Result<bool, Problem> {
+        let known = self.room.known()?;
+        if known.version == self.game_version {
+            return Ok(false);
+        }
+        let class = known.game.class_of(self.player);
+        let changed = class != self.class;
+        if changed {
+            self.class = class;
+            self.live_after = 0;
+            // Behind everything, so that a snapshot that fails is tried again as a resync.
+            self.position = -1;
+            self.replaying = false;
+        }
+        self.game_version = known.version;
+        Ok(changed)
+    }
+}
+
+/// The game's row as the room knows it, read again if the viewer may have taken the free seat
+/// meanwhile through another instance.
+async fn current(
+    gateway: &Gateway,
+    room: &Seated,
+    player: Option<PlayerId>,
+) -> Result<Known, Problem> {
+    let known = room.known()?;
+    let seated = player.is_some_and(|player| known.game.seat_of(player).is_some());
+    if player.is_none() || seated || known.game.status != GameStatus::Open {
+        return Ok(known);
+    }
+    room.refresh(gateway).await?;
+    room.known()
+}
+
+async fn begin(
+    gateway: &Gateway,
+    room: &Seated,
+    class: ViewClass,
+    wanted: &Wanted,
+) -> Result<Begin, Problem> {
+    let Some(cursor) = &wanted.cursor else {
+        return Ok(match wanted.manner {
+            Manner::Present => Begin::Snapshot,
+            Manner::Log => Begin::After(0),
+        });
+    };
+    let position = gateway
+        .cursors()
+        .parse(cursor, wanted.game, class)
+        .map_err(|error| Problem::new(Reason::Invalid, error.to_string()))?;
+    let n = match position {
+        Position::Start => return Ok(Begin::After(0)),
+        Position::Reset => return Ok(Begin::Reset),
+        Position::At(n) => n,
+    };
+    if n > room.latest_n(class)? {
+        // Another gateway was ahead of this one: never show less than the viewer has seen.
+        room.catch_up().await?;
+    }
+    let missing = room.latest_n(class)? - n;
+    let far = wanted.manner == Manner::Present && missing > RESUME_FRAMES_MAX;
+    // What is still ahead was seen in a database that has been set back since.
+    Ok(if missing < 0 || far {
+        Begin::Reset
+    } else {
+        Begin::After(n)
+    })
+}
+
+/// The frames that follow `position` without a hole, and where they lead.
+fn contiguous(position: i64, frames: impl Iterator<Item = Frame>) -> (i64, Vec<Frame>) {
+    let mut at = position;
+    let frames = frames.take_while(|frame| {
+        let follows = frame.n == at + 1;
+        at += i64::from(follows);
+        follows
+    });
+    let frames: Vec<Frame> = frames.collect();
+    (frames.last().map_or(position, |frame| frame.n), frames)
+}
+
+/// Counts a subscription for as long as it lives.
+#[derive(Debug)]
+struct Counted(prometheus::IntGauge);
+
+impl Counted {
+    fn new(gateway: &Gateway) -> Self {
+        let gauge = gateway.metrics().gateway_subscriptions.clone();
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

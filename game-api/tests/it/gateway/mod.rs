@@ -1,0 +1,8 @@
+//! The gateway on a real Postgres and a real NATS: several instances in one process.
+
+mod delivery;
+mod harness;
+mod reading;
+mod repair;
+mod resume;
+mod socket;
