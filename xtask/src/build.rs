@@ -34,14 +34,9 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn services() -> Result<ServiceBinaries> {
     tracing::info!("building game-api and outbox-relay");
     let mut build = cargo();
-    build.args([
-        "build",
-        "--quiet",
-        "--package",
-        "game-api",
-        "--package",
-        "outbox-relay",
-    ]);
+    // The whole workspace, as in the tests: packages picked out would unify the features of their
+    // dependencies differently, and everything would be compiled twice.
+    build.args(["build", "--quiet", "--workspace", "--bins"]);
     run(&mut build)?;
     ServiceBinaries::in_dir(&binary_dir())
 }
