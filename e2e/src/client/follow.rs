@@ -74,6 +74,7 @@ pub struct Follower {
     pending: VecDeque<Happening>,
     greeted: bool,
     last_contact: Instant,
+    last_failure: String,
     retry_pause: Duration,
 }
 
@@ -102,6 +103,7 @@ impl Follower {
             pending: VecDeque::new(),
             greeted: false,
             last_contact: Instant::now(),
+            last_failure: String::new(),
             retry_pause: RETRY_PAUSE_MIN,
         }
     }
@@ -167,7 +169,7 @@ impl Follower {
                 if closed.code.is_none()
                     || matches!(closed.code, Some(1001 | 1006 | 1011 | 1012)) =>
             {
-                tracing::debug!("{closed}");
+                self.last_failure = closed.to_string();
                 self.lost().await?;
                 Ok(None)
             }
@@ -236,7 +238,7 @@ impl Follower {
                     return Ok(Some(Happening::Connected));
                 }
             }
-            Err(closed) => tracing::debug!("{closed}"),
+            Err(closed) => self.last_failure = closed.to_string(),
         }
         self.lost().await?;
         Ok(None)
@@ -330,7 +332,7 @@ impl Follower {
                 Err(refusal.into())
             }
             Refusal::NoAnswer(_) | Refusal::Problem { .. } => {
-                tracing::debug!("{refusal}");
+                self.last_failure = refusal.to_string();
                 self.greeted = false;
                 self.lost().await
             }
@@ -346,7 +348,11 @@ impl Follower {
     /// Moves to the next gateway.
     async fn lost_after(&mut self, pause: Duration) -> Result<()> {
         if self.last_contact.elapsed() > AWAY_MAX {
-            bail!("no gateway took this client for {} s", AWAY_MAX.as_secs());
+            bail!(
+                "no gateway took this client for {} s: {}",
+                AWAY_MAX.as_secs(),
+                self.last_failure
+            );
         }
         self.socket = None;
         self.command_ref = None;

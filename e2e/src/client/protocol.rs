@@ -219,6 +219,11 @@ pub enum Control {
         /// Whether it goes on where the cursor says; else a snapshot comes.
         resumed: bool,
     },
+    /// A subscription is over.
+    Unsubscribed {
+        /// The client's reference.
+        r#ref: String,
+    },
     /// Who watches.
     Presence {},
     /// A command was carried out.

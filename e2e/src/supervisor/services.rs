@@ -133,12 +133,16 @@ impl Recipe<'_> {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).clone()));
         let ops = ("OPS_ADDR".to_owned(), loopback(ops_port).to_string());
+        let instance = (
+            "OTEL_RESOURCE_ATTRIBUTES".to_owned(),
+            format!("service.instance.id={}", name.replace(' ', "-")),
+        );
         ChildSpec {
             launch: Launch {
                 program: program.to_path_buf(),
                 args: vec!["run".to_owned()],
                 env: own
-                    .chain([ops])
+                    .chain([ops, instance])
                     .chain(self.extra_env.iter().cloned())
                     .collect(),
                 env_prefixes_removed: vec![],

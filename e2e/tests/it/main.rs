@@ -1,3 +1,12 @@
-//! Black-box tests: the stack as a user runs it.
+//! Black-box tests: the stack as a user runs it, each test with a stack of its own.
 
+mod bad_input;
+mod batch;
+mod broker_away;
+mod database_away;
+mod harness;
+mod kills;
 mod servers;
+mod supervision;
+mod tournament;
+mod trace;
