@@ -12,6 +12,9 @@ use crate::console::say;
 /// Half-moves printed on one line: five of each side.
 const PLIES_PER_LINE: usize = 10;
 
+/// One broken thing breaks many frames: the first are enough to see which.
+const FAULTS_SHOWN: usize = 20;
+
 /// Plays a game on the stack and prints what happened.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub(crate) async fn run(stack: &Stack, seed: u64) -> Result<()> {
         ));
         return Ok(());
     }
-    for fault in &verdict.faults {
+    for fault in verdict.faults.iter().take(FAULTS_SHOWN) {
         say(format!("BROKEN: {fault}"));
     }
     bail!("{} invariants failed", verdict.faults.len())

@@ -179,7 +179,9 @@ pub fn check_frames(moves: &[&str], recording: &Recording) -> Vec<String> {
         let what = frame
             .event()
             .map_or("a snapshot", |event: &Event| &event.kind);
-        for fault in view_faults(position, frame.view(), recording.class) {
+        // Before the second seat is taken nobody is to move.
+        let is_open = frame.event().is_some_and(|event| event.kind == "created");
+        for fault in view_faults(position, frame.view(), recording.class, is_open) {
             faults.push(format!(
                 "frame {} ({what}) of {:?}: {fault}",
                 frame.n(),
@@ -190,7 +192,7 @@ pub fn check_frames(moves: &[&str], recording: &Recording) -> Vec<String> {
     faults
 }
 
-fn view_faults(position: &Position, view: &View, class: ViewClass) -> Vec<String> {
+fn view_faults(position: &Position, view: &View, class: ViewClass, is_open: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let over = view.result.is_some();
     let expected = match class {
@@ -211,7 +213,7 @@ fn view_faults(position: &Position, view: &View, class: ViewClass) -> Vec<String
             view.turn
         ));
     }
-    let to_move = !over && view.turn.map(ViewClass::Seat) == Some(class);
+    let to_move = !over && !is_open && view.turn.map(ViewClass::Seat) == Some(class);
     let mut moves = view.moves.clone().unwrap_or_default();
     moves.sort();
     if to_move && moves != position.moves() {

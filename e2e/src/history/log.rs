@@ -38,7 +38,7 @@ pub async fn read_log(pool: &PgPool, games: &[Uuid]) -> Result<HashMap<Uuid, Vec
         "select e.game_id, e.seq, e.event_id, e.command_id, e.kind, e.by, e.action,
                 e.n_white, e.n_black, e.n_public
          from unnest($1::uuid[]) as wanted (id)
-         join game_events e on e.shard = fogline_shard(wanted.id::text) and e.game_id = wanted.id
+         join game_events e on e.shard = fogline_shard('game.' || wanted.id) and e.game_id = wanted.id
          order by e.game_id, e.seq",
     )
     .bind(games)
