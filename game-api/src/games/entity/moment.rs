@@ -109,7 +109,9 @@ impl Moment {
     pub fn view(&self, class: ViewClass) -> Map<String, Value> {
         let mut view = self.ruleset.view(&self.scene, class, self.status.is_over());
         if self.status == GameStatus::Open {
+            // Nobody is to move until the second seat is taken.
             view.remove("moves");
+            view.insert("turn".to_owned(), Value::Null);
         }
         view.insert("clock".to_owned(), json!(self.clock));
         view.insert("draw_offer".to_owned(), json!(self.draw_offer));
