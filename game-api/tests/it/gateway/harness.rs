@@ -148,7 +148,7 @@ impl Instance {
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        game_api::serve(&app, Listeners { public, ops });
+        game_api::serve(app.clone(), Listeners { public, ops });
         let instance = Self {
             router: router::router(app.clone()),
             app,
@@ -299,6 +299,17 @@ impl Instance {
         assert_eq!(welcome["type"], "welcome");
         assert!(welcome["now_ms"].as_i64().unwrap() > 1_700_000_000_000);
         socket
+    }
+
+    /// A socket whose client does not read, with little room for what it does not read.
+    pub(super) async fn deaf_socket(&self) -> Socket {
+        let tcp = tokio::net::TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4096).unwrap();
+        let stream = tcp.connect(self.address).await.unwrap();
+        let url = format!("ws://{}/v1/ws", self.address);
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        Socket { socket, refs: 0 }
     }
 
     pub(super) async fn raw_connect(&self, token: &str) -> Result<(), tungstenite::Error> {
