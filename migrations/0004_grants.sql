@@ -30,7 +30,8 @@ begin
         grant select, insert, update, delete on outbox_events, outbox_dead, outbox_relays to fogline_relay;
         grant select, insert on outbox_published to fogline_relay;
         grant select, update on outbox_shards, outbox_identity to fogline_relay;
-        grant usage on sequence outbox_events_id_seq to fogline_relay;
+        -- Reads how far ids have been given, to know a backlog's end.
+        grant usage, select on sequence outbox_events_id_seq to fogline_relay;
         if to_regclass('public._sqlx_migrations') is not null then
             grant select on _sqlx_migrations to fogline_relay;
         end if;

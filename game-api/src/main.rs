@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use game_api::config::{Config, VARIABLES, Variable};
 use game_api::database::chain;
+use game_api::http::serve::{allow_open_files, listen};
 use game_api::migrate::{self, MigrateConfig, migrate};
 use game_api::{Listeners, run};
 use shared::env::{BadVariable, EXIT_BAD_CONFIGURATION, ProcessEnv};
 use shared::lifecycle::Lifecycle;
 use shared::telemetry::{self, TelemetryError};
-use tokio::net::TcpListener;
 
 /// Fogline's game server. Configured by environment variables alone.
 #[derive(Parser)]
@@ -97,13 +97,10 @@ fn execute(command: &Command) -> anyhow::Result<()> {
 
 async fn listen_and_run(config: Config) -> anyhow::Result<()> {
     let (public, ops) = (config.listen.public, config.listen.ops);
+    allow_open_files(config.listen.connections_max);
     let listeners = Listeners {
-        public: TcpListener::bind(public)
-            .await
-            .with_context(|| format!("cannot listen on LISTEN_ADDR {public}"))?,
-        ops: TcpListener::bind(ops)
-            .await
-            .with_context(|| format!("cannot listen on OPS_ADDR {ops}"))?,
+        public: listen(public).with_context(|| format!("cannot listen on LISTEN_ADDR {public}"))?,
+        ops: listen(ops).with_context(|| format!("cannot listen on OPS_ADDR {ops}"))?,
     };
     tracing::info!(%public, %ops, instance = config.instance, "listening");
     run(config, listeners, Lifecycle::new()).await?;

@@ -76,10 +76,12 @@ fn note(event: &Event, connected: &watch::Sender<bool>) {
             tracing::info!("connected to NATS");
             connected.send_replace(true);
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             tracing::warn!("NATS is away; clients are served from the database");
             connected.send_replace(false);
         }
+        // This instance ends.
+        Event::Closed => drop(connected.send_replace(false)),
         // Also every failed attempt to reconnect.
         Event::ClientError(error) => tracing::debug!(%error, "NATS"),
         other => tracing::warn!(event = %other, "NATS"),

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod pause;
 pub mod shard;
 pub mod stream;
+pub mod verify;
 pub mod wake;
 
 use config::{Config, DatabaseConfig};

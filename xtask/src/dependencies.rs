@@ -159,7 +159,8 @@ fn mentions(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = &text[at + word.len()..];
-        let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        // `std::time::` is not the crate `time`.
+        let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
         let as_path = after.starts_with("::");
         let as_import = text[..at].trim_end().ends_with("use") && after.starts_with([';', ' ']);
         starts && (as_path || as_import)
@@ -217,7 +218,12 @@ mod tests {
         ] {
             assert!(mentions(used, "sha2"), "{used}");
         }
-        for unused in ["// sha2 is good", "my_sha2::x", "let sha2 = 1;"] {
+        for unused in [
+            "// sha2 is good",
+            "my_sha2::x",
+            "let sha2 = 1;",
+            "std::sha2::x",
+        ] {
             assert!(!mentions(unused, "sha2"), "{unused}");
         }
     }

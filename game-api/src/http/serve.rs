@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::lifecycle::Lifecycle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tower::ServiceExt as _;
@@ -35,6 +35,44 @@ const NEXT_HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After an error of `accept` (most often: no file descriptors left), so that the loop does not spin.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted: when a gateway dies, all its clients come at once. The
+/// kernel's own limit (`net.core.somaxconn`) may be lower.
+const BACKLOG: u32 = 4096;
+/// File descriptors beside those of clients: databases, ports, logs.
+const OTHER_FILES_MAX: u64 = 512;
+
+/// Listens on `address`.
+///
+/// # Errors
+/// The address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port that was in use a moment ago, by the instance before this one, can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Raises the limit of open files as far as this process may, and says so if that is not enough for
+/// `connections_max` connections.
+pub fn allow_open_files(connections_max: usize) {
+    let wanted = u64::try_from(connections_max)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHER_FILES_MAX);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit >= wanted => {}
+        Ok(limit) => tracing::warn!(
+            limit,
+            wanted,
+            "the limit of open files (ulimit -n) is too low for CONNECTIONS_MAX"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
 
 /// Serves `router` on `listener` until the drain begins; then takes no new connection, lets each
 /// finish the request it is in, and gives up on what is left when the hard token comes.

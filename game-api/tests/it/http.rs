@@ -1,10 +1,15 @@
 //! What every call has in common: problems, limits, traces, metrics, the page.
 
-use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use futures_util::stream;
+use game_api::http::observe;
 use serde_json::json;
 use shared::telemetry::TraceContext;
+use tower::ServiceExt as _;
 
 use crate::harness::{Instance, unreachable_pool};
 
@@ -100,6 +105,35 @@ async fn a_broken_body_is_invalid() {
         .send()
         .await;
     assert_eq!(answer.reason(), "invalid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let instance = Instance::on(unreachable_pool(), &[]).await;
+    let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let answer = instance.call("POST", "/v1/players").body(body).send().await;
+    assert_eq!(answer.reason(), "invalid");
+    assert_eq!(answer.header("connection"), "close");
+}
+
+async fn broken() {
+    panic!("the secret cause");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_that_says_nothing_of_its_cause() {
+    let instance = Instance::on(unreachable_pool(), &[]).await;
+    let router = Router::new()
+        .route("/broken", get(broken))
+        .layer(from_fn_with_state(instance.app.clone(), observe::observe));
+    let request = Request::get("/broken").body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(response.headers().contains_key("traceparent"));
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("\"reason\":\"unavailable\""), "{text}");
+    assert!(!text.contains("secret"), "{text}");
 }
 
 #[tokio::test]

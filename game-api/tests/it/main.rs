@@ -10,5 +10,6 @@ mod gateway;
 mod harness;
 mod http;
 mod players;
+mod process;
 mod roles;
 mod serving;

@@ -101,6 +101,7 @@ async fn the_relay_knows_nothing_of_games(pool: PgPool) {
     for allowed in [
         "select * from outbox_events",
         "delete from outbox_events",
+        "select last_value, is_called from outbox_events_id_seq",
         "insert into outbox_dead select * from outbox_dead",
         "select * from outbox_shards for update skip locked",
         "insert into outbox_published select * from outbox_published",

@@ -6,9 +6,11 @@ use shared::shard::Shard;
 use shared::telemetry::Carrier;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::entity::Row;
-use crate::shard::fence::{Epoch, StoredFence};
+use crate::leases::repo::Writer;
+use crate::shard::fence::{EventRef, StreamSeq};
 
 /// Of `shards`, those with a row after the id beside them that is not of a blocked key.
 pub async fn with_rows(pool: &PgPool, shards: &[i16], after: &[i64]) -> sqlx::Result<Vec<Shard>> {
@@ -89,22 +91,16 @@ pub struct Settlement {
     pub rows: u64,
 }
 
-/// Deletes the rows that `fence` lists, by row id and event id, and records them as published:
-/// one statement, under the lock of the lease that it checks.
+/// Deletes waiting rows that stand in the stream, by row id and event id, and records them as
+/// published, each at its place: one statement, under the lock of the lease that it checks.
 pub async fn settle(
     pool: &PgPool,
-    owner: &str,
-    shard: Shard,
-    epoch: Epoch,
-    generation: i64,
-    fence: &StoredFence,
+    writer: Writer<'_>,
+    placed: &[(EventRef, StreamSeq)],
 ) -> sqlx::Result<Settlement> {
-    let (mut ids, mut event_ids, mut seqs) = (Vec::new(), Vec::new(), Vec::new());
-    for (event, seq) in fence.placed() {
-        ids.push(event.0);
-        event_ids.push(event.1);
-        seqs.push(seq.to_db());
-    }
+    let ids: Vec<i64> = placed.iter().map(|(event, _)| event.0).collect();
+    let event_ids: Vec<Uuid> = placed.iter().map(|(event, _)| event.1).collect();
+    let seqs: Vec<i64> = placed.iter().map(|(_, seq)| seq.to_db()).collect();
     let counts = sqlx::query!(
         r#"with held as (
                select shard from outbox_shards
@@ -124,13 +120,13 @@ pub async fn settle(
                from gone
            )
            select (select count(*) from held) as "held!", (select count(*) from gone) as "rows!""#,
-        shard.number(),
-        owner,
-        epoch.0,
+        writer.shard.number(),
+        writer.owner,
+        writer.epoch.0,
         &ids,
         &event_ids,
         &seqs,
-        generation
+        writer.generation
     )
     .fetch_one(pool)
     .await?;

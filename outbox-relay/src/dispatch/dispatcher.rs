@@ -23,6 +23,7 @@ use crate::shard::machine::{Claim, End, Machine};
 use crate::stream::publisher::Publisher;
 use crate::stream::settings::Unfit;
 use crate::stream::watcher::{Facts, Status};
+use crate::verify::job::Verification;
 use crate::wake::pace::Pace;
 
 /// The first pause after the broker or the database did not do its part.
@@ -46,6 +47,8 @@ pub struct Dispatcher {
     publishers: Vec<Publisher>,
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     stop: CancellationToken,
+    /// Shards that a verification has in hand.
+    verifying: usize,
     failures: u32,
     paused_until: Instant,
     /// Rows may wait that no look has seen.
@@ -56,9 +59,11 @@ pub struct Dispatcher {
 /// What a job brings back.
 #[derive(Debug)]
 struct Done {
-    state: Box<ShardState>,
+    states: Vec<ShardState>,
     publisher: Publisher,
     end: JobEnd,
+    /// Whether this was a verification.
+    verified: bool,
 }
 
 /// What a dispatcher is made from.
@@ -105,6 +110,7 @@ impl Dispatcher {
             slots: Slots::default(),
             publishers: parts.publishers,
             stop: CancellationToken::new(),
+            verifying: 0,
             failures: 0,
             paused_until: now,
             look_wanted: false,
@@ -118,6 +124,7 @@ impl Dispatcher {
         let wake = Arc::clone(&self.wake);
         while !draining.is_cancelled() {
             self.start_jobs();
+            self.start_verification();
             let look_at = self.next_look.max(self.paused_until);
             tokio::select! {
                 () = draining.cancelled() => break,
@@ -214,16 +221,53 @@ impl Dispatcher {
             let end = job.run().await;
             let _ = done
                 .send(Done {
-                    state,
+                    states: vec![state],
                     publisher,
                     end,
+                    verified: false,
                 })
                 .await;
         });
     }
 
-    fn fresh_state(&self, lease: &Lease, facts: &Facts) -> Box<ShardState> {
-        Box::new(ShardState {
+    /// Has the shards verified that may not be published before.
+    fn start_verification(&mut self) {
+        let Some(facts) = self.facts() else { return };
+        if self.is_paused() || self.publishers.is_empty() {
+            return;
+        }
+        let stop = self.stop.child_token();
+        let mut states = self.slots.start_verification(&stop);
+        if states.is_empty() {
+            return;
+        }
+        let Some(mut publisher) = self.publishers.pop() else {
+            return;
+        };
+        self.verifying += states.len();
+        let (tools, done) = (self.tools.clone(), self.done.0.clone());
+        self.life.spawn_task("verification", async move {
+            let verification = Verification {
+                states: &mut states,
+                publisher: &mut publisher,
+                tools: &tools,
+                facts: &facts,
+                stop: &stop,
+            };
+            let end = verification.run().await;
+            let _ = done
+                .send(Done {
+                    states,
+                    publisher,
+                    end,
+                    verified: true,
+                })
+                .await;
+        });
+    }
+
+    fn fresh_state(&self, lease: &Lease, facts: &Facts) -> ShardState {
+        ShardState {
             shard: lease.shard,
             machine: Machine::new(Claim {
                 outbox: facts.outbox,
@@ -233,22 +277,17 @@ impl Dispatcher {
             }),
             generation: facts.generation,
             limit: BatchLimit::new(self.tools.config.batch_max),
-        })
+        }
     }
 
     async fn finish(&mut self, done: Done) {
         let Done {
-            state,
+            states,
             publisher,
             end,
+            verified,
         } = done;
         self.publishers.push(publisher);
-        let shard = state.shard;
-        if let Some(at) = state.machine.holding()
-            && state.machine.verified()
-        {
-            self.holdings.note_fence(shard, state.generation, at);
-        }
         match end {
             JobEnd::Pause => self.pause(),
             JobEnd::Ended(End::Foreign(found)) => {
@@ -258,13 +297,27 @@ impl Dispatcher {
             JobEnd::Idle | JobEnd::More => self.failures = 0,
             JobEnd::Stopped | JobEnd::Unverified | JobEnd::Ended(_) => {}
         }
+        if verified {
+            self.verifying -= states.len();
+        }
+        for state in states {
+            self.take_back(state, end).await;
+        }
+        self.count_unverified();
+    }
+
+    async fn take_back(&mut self, state: ShardState, end: JobEnd) {
+        if let Some(at) = state.machine.holding()
+            && state.machine.verified()
+        {
+            self.holdings.note_fence(state.shard, state.generation, at);
+        }
         let generation = self
             .facts()
             .map_or(state.generation, |facts| facts.generation);
         if let Some(free) = self.slots.ended(state, end, generation) {
             self.give(vec![free]).await;
         }
-        self.count_stuck();
     }
 
     async fn obey(&mut self, order: Order) {
@@ -280,7 +333,7 @@ impl Dispatcher {
                 self.give(free).await;
             }
         }
-        self.count_stuck();
+        self.count_unverified();
     }
 
     async fn give(&self, free: Vec<Shard>) {
@@ -300,9 +353,10 @@ impl Dispatcher {
         self.tools.look_now.notify_one();
     }
 
-    fn count_stuck(&self) {
-        let stuck = i64::try_from(self.slots.stuck()).unwrap_or(i64::MAX);
-        self.tools.metrics.shards_unverified.set(stuck);
+    fn count_unverified(&self) {
+        let unverified = self.slots.stuck() + self.verifying;
+        let unverified = i64::try_from(unverified).unwrap_or(i64::MAX);
+        self.tools.metrics.shards_unverified.set(unverified);
     }
 
     async fn drain(mut self) {

@@ -18,6 +18,8 @@ enum Doing {
     Queued(Box<ShardState>),
     /// It was taken and has not been looked at, or has to be looked at anew.
     Fresh,
+    /// It holds its fence and has to be verified.
+    Unverified(Box<ShardState>),
     /// Nothing can be done before the stream's generation changes.
     Stuck,
     /// A worker has it.
@@ -40,7 +42,7 @@ pub struct Start {
     /// The lease.
     pub lease: Lease,
     /// Where the protocol stands, if the shard was looked at before.
-    pub state: Option<Box<ShardState>>,
+    pub state: Option<ShardState>,
     /// Cancel to have it stop.
     pub stop: CancellationToken,
 }
@@ -114,7 +116,7 @@ impl Slots {
             let stop = stop.child_token();
             let was = std::mem::replace(&mut slot.doing, Doing::Running(stop.clone()));
             let state = match was {
-                Doing::Queued(state) => Some(state),
+                Doing::Queued(state) => Some(*state),
                 _ => None,
             };
             self.running += 1;
@@ -127,8 +129,29 @@ impl Slots {
         None
     }
 
+    /// The shards that have to be verified, once no other has to be taken over first: the stream is
+    /// read once for all of them.
+    pub fn start_verification(&mut self, stop: &CancellationToken) -> Vec<ShardState> {
+        let taking_over = |slot: &Slot| matches!(slot.doing, Doing::Fresh);
+        if self.by_shard.values().any(taking_over) {
+            return Vec::new();
+        }
+        let mut states = Vec::new();
+        for slot in self.by_shard.values_mut() {
+            if !matches!(slot.doing, Doing::Unverified(_)) {
+                continue;
+            }
+            let running = Doing::Running(stop.clone());
+            if let Doing::Unverified(state) = std::mem::replace(&mut slot.doing, running) {
+                states.push(*state);
+            }
+        }
+        self.running += states.len();
+        states
+    }
+
     /// A job ended. Gives the shard if it is free to be given back now.
-    pub fn ended(&mut self, state: Box<ShardState>, end: JobEnd, generation: i64) -> Option<Shard> {
+    pub fn ended(&mut self, state: ShardState, end: JobEnd, generation: i64) -> Option<Shard> {
         self.running -= 1;
         let shard = state.shard;
         let slot = self.by_shard.get_mut(&shard)?;
@@ -148,9 +171,10 @@ impl Slots {
         }
         slot.doing = match end {
             _ if state.generation != generation => Doing::Fresh,
-            JobEnd::Ended(_) | JobEnd::Unverified => Doing::Stuck,
-            JobEnd::More | JobEnd::Pause => Doing::Queued(state),
-            JobEnd::Idle | JobEnd::Stopped => Doing::Idle(state),
+            JobEnd::Ended(_) => Doing::Stuck,
+            JobEnd::Unverified => Doing::Unverified(Box::new(state)),
+            JobEnd::More | JobEnd::Pause | JobEnd::Stopped => Doing::Queued(Box::new(state)),
+            JobEnd::Idle => Doing::Idle(Box::new(state)),
         };
         if matches!(slot.doing, Doing::Queued(_) | Doing::Fresh) {
             self.queue.push_back(shard);
@@ -162,7 +186,9 @@ impl Slots {
     pub fn restart(&mut self, generation: i64) {
         for (shard, slot) in &mut self.by_shard {
             let keep = match &slot.doing {
-                Doing::Idle(state) | Doing::Queued(state) => state.generation == generation,
+                Doing::Idle(state) | Doing::Queued(state) | Doing::Unverified(state) => {
+                    state.generation == generation
+                }
                 Doing::Stuck => false,
                 Doing::Fresh | Doing::Running(_) => true,
             };
@@ -197,7 +223,7 @@ impl Slots {
             .filter(|(_, slot)| !slot.leaving && !slot.gone)
             .map(|(shard, slot)| {
                 let effort = match slot.doing {
-                    Doing::Stuck | Doing::Idle(_) => 0,
+                    Doing::Stuck | Doing::Unverified(_) | Doing::Idle(_) => 0,
                     Doing::Fresh => 1,
                     Doing::Queued(_) => 2,
                     Doing::Running(_) => 3,
@@ -246,7 +272,7 @@ impl Slots {
     pub fn stuck(&self) -> usize {
         self.by_shard
             .values()
-            .filter(|slot| matches!(slot.doing, Doing::Stuck))
+            .filter(|slot| matches!(slot.doing, Doing::Stuck | Doing::Unverified(_)))
             .count()
     }
 }

@@ -41,6 +41,19 @@ pub struct Held {
     pub low_id: i64,
 }
 
+/// Who writes to a shard's rows: every such write is conditional on this lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// This instance.
+    pub owner: &'a str,
+    /// The shard.
+    pub shard: Shard,
+    /// Its lease.
+    pub epoch: Epoch,
+    /// The stream's present generation.
+    pub generation: i64,
+}
+
 #[derive(Default)]
 struct Columns {
     shards: Vec<i16>,

@@ -13,19 +13,20 @@ use tracing::Instrument;
 
 use super::fence::{EventRef, Fence, StoredFence, StreamSeq};
 use super::machine::{Answer, End, Machine, Todo};
-use crate::batch::entity::{BatchLimit, Impossible, Row, sendable};
+use crate::batch::entity::{BatchLimit, Impossible, Row, check, sendable};
 use crate::batch::message::{batch_span, message_of, source_of};
-use crate::batch::repo::{next_rows, settle};
+use crate::batch::repo::{Settlement, next_rows, settle};
 use crate::config::{PoisonPolicy, RelayConfig};
 use crate::dead::repo::{bury, count_attempt};
 use crate::error::{chain, database_sentence};
-use crate::leases::repo::holds;
+use crate::leases::repo::{Writer, holds};
 use crate::metrics::{FailureKind, Metrics};
 use crate::stream::broker::Broker;
 use crate::stream::error::{BrokerError, Refusal, classify};
 use crate::stream::publisher::{Published, Publisher};
 use crate::stream::repo::read_fence;
 use crate::stream::watcher::{Facts, declare};
+use crate::verify::repo::place_fence;
 
 /// Batches that one shard sends before another gets its turn.
 const BATCHES_A_TURN_MAX: usize = 8;
@@ -62,6 +63,19 @@ pub struct ShardState {
     pub generation: i64,
     /// How many rows the next batch may have.
     pub limit: BatchLimit,
+}
+
+impl ShardState {
+    /// Under which lease this instance writes to the shard's rows.
+    #[must_use]
+    pub fn writer<'a>(&self, tools: &'a Tools) -> Writer<'a> {
+        Writer {
+            owner: &tools.owner,
+            shard: self.shard,
+            epoch: self.machine.epoch(),
+            generation: self.generation,
+        }
+    }
 }
 
 /// Why a job ended.
@@ -202,27 +216,63 @@ impl Job<'_> {
     }
 
     async fn settle(&mut self, fence: &StoredFence, read_back: bool) -> Step {
-        let (tools, state) = (self.tools, &mut *self.state);
-        let settled = settle(
-            &tools.pool,
-            &tools.owner,
-            state.shard,
-            state.machine.epoch(),
-            state.generation,
-            fence,
-        )
-        .await;
+        let metrics = &self.tools.metrics;
+        let settled = self.settle_rows(fence).await;
         match settled {
             Ok(settlement) => {
-                tools.metrics.published.inc_by(settlement.rows);
+                metrics.published.inc_by(settlement.rows);
                 if read_back {
-                    tools.metrics.duplicates_prevented.inc_by(settlement.rows);
+                    metrics.duplicates_prevented.inc_by(settlement.rows);
                 }
-                state.machine.settled(settlement.held);
+                self.state.machine.settled(settlement.held);
                 Step::Go
             }
             Err(error) => self.pause_for_database(&error),
         }
+    }
+
+    /// During a verification a fence may also list events that were published again: those have a
+    /// new place.
+    async fn settle_rows(&self, fence: &StoredFence) -> sqlx::Result<Settlement> {
+        let (tools, state) = (self.tools, &*self.state);
+        let placed: Vec<(EventRef, StreamSeq)> = fence.placed().collect();
+        let writer = state.writer(tools);
+        let settlement = settle(&tools.pool, writer, &placed).await?;
+        if settlement.held && !state.machine.verified() {
+            place_fence(&tools.pool, writer, fence).await?;
+        }
+        Ok(settlement)
+    }
+
+    /// Publishes events again that the stream has lost. Gives whether they are stored and recorded.
+    pub async fn republish(mut self, rows: &[Row]) -> bool {
+        let sendable: Vec<Row> = rows
+            .iter()
+            .filter(|row| self.can_be_sent(row))
+            .cloned()
+            .collect();
+        if sendable.is_empty() {
+            return true;
+        }
+        self.send(&sendable, Instant::now(), true).await;
+        let Todo::Settle(fence) = self.state.machine.todo() else {
+            return false;
+        };
+        self.settle(&fence, false).await;
+        self.state.machine.holding().is_some()
+    }
+
+    fn can_be_sent(&self, row: &Row) -> bool {
+        let Err(why) = check(row, self.facts.max_payload) else {
+            return true;
+        };
+        self.tools.metrics.failed(FailureKind::EventImpossible);
+        tracing::error!(
+            outbox.shard = %self.state.shard,
+            outbox.event_id = %row.event_id,
+            "an event that the stream has lost cannot be published again: {why}"
+        );
+        false
     }
 
     async fn write_fence(&mut self, expect: StreamSeq, fence: &Fence) -> Step {

@@ -8,6 +8,8 @@
 //! - one batch is in flight, and what it published is settled before the next fence is sent;
 //! - whatever is not known is read back from the fence, never guessed.
 
+use std::cmp::Ordering;
+
 use uuid::Uuid;
 
 use super::fence::{Epoch, EventRef, Fence, StoredFence, StreamSeq};
@@ -153,6 +155,15 @@ impl Machine {
         self.claim.verified
     }
 
+    /// `verify` has passed over the shard, whose own fence stands last.
+    pub fn pass_verification(&mut self) {
+        if let Phase::Holding { at } = self.phase {
+            self.claim.verified = true;
+            self.claim.recorded = at;
+            self.settled = self.settled.min(at);
+        }
+    }
+
     /// The position of this instance's own fence, if it holds the shard and owes nothing.
     #[must_use]
     pub fn holding(&self) -> Option<StreamSeq> {
@@ -293,9 +304,9 @@ impl Machine {
             });
         }
         match found.fence.epoch.cmp(&self.claim.epoch) {
-            std::cmp::Ordering::Greater if self.claim.verified => Err(End::Deposed),
-            std::cmp::Ordering::Equal => Ok(owed(found, true)),
-            _ if claimed => Err(End::StreamLost),
+            Ordering::Equal => Ok(owed(found, true)),
+            Ordering::Greater if claimed || self.claim.verified => Err(End::Deposed),
+            Ordering::Less if claimed => Err(End::StreamLost),
             _ => Ok(owed(found, false)),
         }
     }

@@ -10,4 +10,6 @@ mod delivery;
 mod harness;
 mod leases;
 mod outages;
+mod poison;
 mod takeover;
+mod verify;

@@ -173,30 +173,3 @@ async fn connections_cut_by_the_database_are_made_anew(pool: PgPool) {
     Stream::of(&nats).await.assert_complete(50, 40).await;
     relay.drain().await;
 }
-
-#[sqlx::test(migrations = "../migrations")]
-async fn a_wiped_stream_is_noticed_and_nothing_is_published_into_it(pool: PgPool) {
-    let (outbox, mut nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Relay::start(&outbox, &nats.url(), &[]).await;
-    outbox.append_many(20, 10).await;
-    outbox.until_drained().await;
-    nats.restart_empty().await;
-    outbox.append("k0", 11..=11).await;
-    until("the relay says that the stream is lost", || async {
-        relay
-            .metric("outbox_failures_total{kind=\"stream_lost\"}")
-            .await
-            >= 1.0
-            && relay.metric("outbox_shards_unverified").await >= 64.0
-    })
-    .await;
-    assert_eq!(outbox.pending().await, 1);
-    assert_eq!(Stream::of(&nats).await.events().await.len(), 0);
-    assert_eq!(
-        outbox
-            .number("select stream_generation from outbox_identity")
-            .await,
-        1
-    );
-    relay.drain().await;
-}

@@ -3,6 +3,7 @@
 use outbox_relay::batch::repo::settle;
 use outbox_relay::config::{BrokerConfig, Config};
 use outbox_relay::error::RelayError;
+use outbox_relay::leases::repo::Writer;
 use outbox_relay::shard::fence::{Epoch, EventRef, Fence, StoredFence, StreamSeq};
 use outbox_relay::stream::broker::Broker;
 use outbox_relay::stream::publisher::{Published, Publisher};
@@ -114,10 +115,14 @@ async fn a_zombie_is_refused_at_broker_and_database_though_its_successor_publish
     );
     assert_eq!(read_fence(&broker, shard).await.unwrap(), heirs);
 
-    let found = StoredFence { at: old.at, fence };
-    let settled = settle(&pool, &owner, shard, old.fence.epoch, 0, &found)
-        .await
-        .unwrap();
+    let writer = Writer {
+        owner: &owner,
+        shard,
+        epoch: old.fence.epoch,
+        generation: 0,
+    };
+    let listed: Vec<_> = StoredFence { at: old.at, fence }.placed().collect();
+    let settled = settle(&pool, writer, &listed).await.unwrap();
     assert!(!settled.held);
     heir.drain().await;
 }

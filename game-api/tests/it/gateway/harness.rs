@@ -148,7 +148,7 @@ impl Instance {
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        game_api::serve(app.clone(), Listeners { public, ops });
+        game_api::serve(Arc::clone(&app), Listeners { public, ops });
         let instance = Self {
             router: router::router(app.clone()),
             app,

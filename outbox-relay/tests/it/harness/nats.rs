@@ -71,6 +71,25 @@ impl NatsServer {
         self.restart().await;
     }
 
+    /// A copy of what is stored, as a backup would have it.
+    pub(crate) async fn copy_data(&mut self) -> TempDir {
+        self.kill().await;
+        let copy = tempfile::tempdir().unwrap();
+        cp(&self.dir.path().join("js"), copy.path()).await;
+        self.restart().await;
+        copy
+    }
+
+    /// The copy in place of what is stored.
+    pub(crate) async fn restore_data(&mut self, copy: &TempDir) {
+        self.kill().await;
+        let store = self.dir.path().join("js");
+        std::fs::remove_dir_all(&store).unwrap();
+        std::fs::create_dir(&store).unwrap();
+        cp(copy.path(), &store).await;
+        self.restart().await;
+    }
+
     /// `SIGSTOP`: connections stay open and nobody answers.
     pub(crate) async fn freeze(&self) {
         self.signal("STOP").await;
@@ -128,6 +147,16 @@ impl NatsServer {
         })
         .await;
     }
+}
+
+async fn cp(from: &std::path::Path, to: &std::path::Path) {
+    let status = Command::new("cp")
+        .arg("-a")
+        .arg(from.join("."))
+        .arg(to)
+        .status()
+        .await;
+    assert!(status.unwrap().success());
 }
 
 fn binary() -> PathBuf {

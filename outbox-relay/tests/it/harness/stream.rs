@@ -51,7 +51,12 @@ impl Stream {
             .take(waiting)
             .map(|message| message.unwrap())
             .filter(|message| {
-                std::future::ready(!message.subject.as_str().starts_with("events.fence."))
+                // Fences and foreign messages are no events.
+                let id = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get("ce-id"));
+                std::future::ready(id.is_some())
             })
             .map(|message| {
                 let seq = message.info().unwrap().stream_sequence;
