@@ -6,19 +6,17 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use serde::Deserialize;
-use shared::envelope;
 use shared::ids::GameId;
 use shared::subjects;
-use shared::telemetry::{self, TraceContext};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::Span;
 
-use super::timeline::{RING_EVENTS_MAX, Timeline, Verdict, judge};
+use super::log::LogError;
+use super::timeline::{RING_EVENTS_MAX, Verdict, judge};
+use super::trace::{deliver_span, message_trace};
 use super::{Live, Phase, Room};
 use crate::games::entity::{Logged, Published, Seq};
 use crate::games::feed::Committed;
-use crate::games::repo;
 use crate::gateway::Gateway;
 use crate::gateway::link::Link;
 use crate::problem::Reason;
@@ -26,27 +24,10 @@ use crate::problem::Reason;
 /// How long a room outlives its last viewer: a page being reloaded, or the pause between two long
 /// polls, should find it still there.
 const GRACE: Duration = Duration::from_secs(10);
-/// Events of one query of the log.
-const LOG_PAGE: i64 = 256;
-/// A query that takes longer has failed.
-const QUERY_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts to read the log while the database is away.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 /// The client's queue may be full while NATS is away; the room does not wait for it.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(1);
-
-/// Reading the log did not work.
-#[derive(Debug, thiserror::Error)]
-enum LogError {
-    #[error("the log could not be read")]
-    Database(#[from] sqlx::Error),
-    #[error("the database did not answer in time")]
-    Slow(#[from] tokio::time::error::Elapsed),
-    #[error("the log has no events")]
-    Empty,
-    #[error("event {0:?} of the log does not follow the one before it")]
-    Broken(Seq),
-}
 
 /// Starts a room and its task. The caller holds the lock of the rooms.
 pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
@@ -64,9 +45,9 @@ pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
     room
 }
 
-struct Follower {
-    room: Arc<Room>,
-    gateway: Gateway,
+pub(super) struct Follower {
+    pub(super) room: Arc<Room>,
+    pub(super) gateway: Gateway,
     link: Link,
     commits: mpsc::Receiver<Committed>,
     subscriber: Option<Subscriber>,
@@ -175,24 +156,6 @@ impl Follower {
         };
         self.room.lock().phase = Phase::Live(live);
         Ok(())
-    }
-
-    async fn read_end(&self, from: Seq) -> Result<Timeline, LogError> {
-        let mut events = self.page(from).await?.into_iter();
-        let mut timeline = Timeline::beginning_with(events.next().ok_or(LogError::Empty)?);
-        for event in events {
-            let seq = event.moment.seq;
-            match timeline.apply(Arc::new(event)) {
-                Ok(Verdict::Applied) => {}
-                Ok(_) | Err(_) => return Err(LogError::Broken(seq)),
-            }
-        }
-        Ok(timeline)
-    }
-
-    async fn page(&self, from: Seq) -> Result<Vec<Logged>, LogError> {
-        let query = repo::events_after(self.gateway.pool(), self.room.game, from, LOG_PAGE);
-        Ok(timeout(QUERY_MAX, query).await??)
     }
 
     async fn committed(&mut self, committed: Committed) {
@@ -313,25 +276,6 @@ impl Follower {
         }
     }
 
-    async fn read_log(&self) -> Result<(), LogError> {
-        loop {
-            let from = self.room.seq().unwrap_or_default();
-            let events = self.page(from).await?;
-            let count = events.len();
-            for event in events {
-                let seq = event.moment.seq;
-                match self.room.apply(Arc::new(event)) {
-                    Ok(Verdict::Applied | Verdict::Old) => {}
-                    Ok(Verdict::Hole) | Err(_) => return Err(LogError::Broken(seq)),
-                }
-            }
-            self.room.announce();
-            if i64::try_from(count).is_ok_and(|count| count < LOG_PAGE) {
-                return Ok(());
-            }
-        }
-    }
-
     /// Reads who sits where and how it stands; the events do not say.
     async fn read_row(&mut self) {
         match self.gateway.load_game(self.room.game).await {
@@ -350,15 +294,6 @@ impl Follower {
             vacant
         })
     }
-
-    fn log_failure(&self, error: &LogError) {
-        if matches!(error, LogError::Broken(_) | LogError::Empty) {
-            let violations = &self.gateway.metrics().invariant_violations_total;
-            violations.with_label_values(&["sequence"]).inc();
-        }
-        let error: &dyn std::error::Error = error;
-        tracing::warn!(error, game = %self.room.game, "a room could not read its game");
-    }
 }
 
 impl Room {
@@ -366,7 +301,7 @@ impl Room {
     ///
     /// # Errors
     /// The event's number, if its `n` do not follow.
-    fn apply(&self, logged: Arc<Logged>) -> Result<Verdict, Seq> {
+    pub(super) fn apply(&self, logged: Arc<Logged>) -> Result<Verdict, Seq> {
         let seq = logged.moment.seq;
         match &mut self.lock().phase {
             Phase::Live(live) => live.timeline.apply(logged).map_err(|_| seq),
@@ -380,32 +315,6 @@ impl Room {
             Phase::Starting | Phase::Gone(_) => false,
         }
     }
-}
-
-/// The span of bringing one event to this instance's viewers; none if the trace is not recorded.
-fn deliver_span(trace: &TraceContext, game: GameId) -> Span {
-    let traced = telemetry::start(trace, || {
-        tracing::info_span!(
-            target: "otel",
-            "gateway.deliver",
-            otel.kind = "consumer",
-            messaging.system = "nats",
-            messaging.operation.name = "deliver",
-            messaging.operation.type = "process",
-            messaging.destination.template = "events.game.*",
-            messaging.destination.name = subjects::game(game),
-        )
-    });
-    traced.span
-}
-
-fn message_trace(message: &async_nats::Message) -> Option<TraceContext> {
-    let headers = message.headers.as_ref()?;
-    let parent = headers.get(envelope::TRACEPARENT)?;
-    let state = headers
-        .get(envelope::TRACESTATE)
-        .map(async_nats::HeaderValue::as_str);
-    TraceContext::parse(parent.as_str(), state)
 }
 
 async fn next(subscriber: &mut Option<Subscriber>) -> Option<async_nats::Message> {

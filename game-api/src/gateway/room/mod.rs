@@ -4,7 +4,9 @@
 //! and reads from the log what it missed. Viewers share the [`Timeline`] and hold positions in it.
 
 mod actor;
+mod log;
 pub mod timeline;
+mod trace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -4,8 +4,10 @@
 //! socket has a close code (RFC 6455 §7.4): 1008 silent or stalled, 1009 too large, 1012 drain.
 
 mod commands;
+mod end;
 pub mod inbound;
 mod outbound;
+mod requests;
 mod session;
 mod topics;
 mod writer;

@@ -16,17 +16,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 use tungstenite::error::CapacityError;
 
-use super::commands::{Commands, Done, Sent};
-use super::inbound::{self, Inbound, Refused, Request};
+use super::commands::{Commands, Done};
+use super::end::End;
 use super::outbound::Outbound;
-use super::topics::{Step, TOPICS_MAX, Topics};
-use super::writer::{WriteError, Writer};
+use super::topics::{Step, Topics};
+use super::writer::Writer;
 use crate::app::App;
-use crate::games::service::CommandRequest;
-use crate::gateway::frame;
 use crate::gateway::heartbeat::Beat;
 use crate::gateway::places::Place;
-use crate::gateway::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::problem::{Problem, Reason};
 
 /// From the welcome to the client's first message.
@@ -38,61 +35,6 @@ const MESSAGES_PER_S: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// In a drain, the time for commands in flight to be answered.
 const DRAIN_COMMANDS_MAX: Duration = Duration::from_secs(3);
-
-/// Why a socket ended, under its word in `gateway_disconnects_total`, and the close code.
-#[derive(Clone, Copy)]
-struct End {
-    reason: &'static str,
-    close: Option<(u16, &'static str)>,
-    readable: bool,
-}
-
-impl End {
-    const CLOSED: Self = Self {
-        reason: "closed",
-        close: None,
-        readable: true,
-    };
-    const ERROR: Self = Self {
-        reason: "error",
-        close: None,
-        readable: false,
-    };
-    const PROTOCOL: Self = Self {
-        reason: "error",
-        close: Some((1002, "not a WebSocket message")),
-        readable: false,
-    };
-    const TOO_LARGE: Self = Self {
-        reason: "too_large",
-        close: Some((1009, "message too large")),
-        readable: false,
-    };
-    const SILENT: Self = Self {
-        reason: "silent",
-        close: Some((1008, "nothing heard in time")),
-        readable: true,
-    };
-    const STALLED: Self = Self {
-        reason: "stalled",
-        close: Some((1008, "nothing taken in time")),
-        readable: true,
-    };
-    const DRAIN: Self = Self {
-        reason: "drain",
-        close: Some((1012, "this instance drains")),
-        readable: true,
-    };
-}
-
-impl From<WriteError> for End {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Stalled => Self::STALLED,
-            WriteError::Gone => Self::ERROR,
-        }
-    }
-}
 
 /// What a socket's loop was woken by.
 enum Woken {
@@ -106,13 +48,13 @@ enum Woken {
 
 type NextBeat = Pin<Box<dyn Future<Output = (watch::Receiver<Beat>, Beat)> + Send>>;
 
-struct Session {
-    app: Arc<App>,
-    player: Option<PlayerId>,
-    writer: Writer,
-    topics: Topics,
-    commands: Commands,
-    messages: DefaultDirectRateLimiter,
+pub(super) struct Session {
+    pub(super) app: Arc<App>,
+    pub(super) player: Option<PlayerId>,
+    pub(super) writer: Writer,
+    pub(super) topics: Topics,
+    pub(super) commands: Commands,
+    pub(super) messages: DefaultDirectRateLimiter,
     beat: NextBeat,
     /// Until the first message has come.
     first_message: Option<Pin<Box<Sleep>>>,
@@ -250,171 +192,6 @@ impl Session {
         }
     }
 
-    async fn message(&mut self, text: &str) -> Result<(), End> {
-        let limited = self.messages.check().is_err();
-        let Inbound { reference, request } = match inbound::parse(text) {
-            Ok(inbound) => inbound,
-            Err(Refused { reference, problem }) => {
-                return self.refuse(reference.as_deref(), &problem).await;
-            }
-        };
-        if limited {
-            let problem = Problem::new(Reason::RateLimited, "too many messages on this socket");
-            return self.refuse(Some(&reference), &problem).await;
-        }
-        match request {
-            Request::Ping => Ok(self
-                .writer
-                .say(&Outbound::Pong {
-                    reference: &reference,
-                })
-                .await?),
-            Request::Unsubscribe { game } => self.unsubscribe(&reference, game).await,
-            Request::Subscribe { game, cursor, code } => {
-                if self.topics.are_full() && !self.topics.contain(game) {
-                    let detail = format!("a socket has at most {TOPICS_MAX} topics");
-                    let problem = Problem::new(Reason::RateLimited, detail);
-                    return self.refuse(Some(&reference), &problem).await;
-                }
-                let (player, manner) = (self.player, Manner::Present);
-                let wanted = Wanted {
-                    game,
-                    player,
-                    code,
-                    cursor,
-                    manner,
-                };
-                self.topics.open(&self.app.gateway, reference, wanted);
-                Ok(())
-            }
-            Request::Command {
-                game,
-                command_id,
-                at,
-                action,
-            } => {
-                let request = CommandRequest {
-                    command_id,
-                    at,
-                    action,
-                };
-                self.command(reference, game, request).await
-            }
-        }
-    }
-
-    async fn unsubscribe(&mut self, reference: &str, game: GameId) -> Result<(), End> {
-        if self.topics.close(game) {
-            let topic = &frame::topic(game);
-            return Ok(self
-                .writer
-                .say(&Outbound::Unsubscribed { reference, topic })
-                .await?);
-        }
-        let problem = Problem::new(Reason::NotFound, "there is no such subscription");
-        self.refuse(Some(reference), &problem).await
-    }
-
-    async fn command(
-        &mut self,
-        reference: String,
-        game: GameId,
-        request: CommandRequest,
-    ) -> Result<(), End> {
-        let player = self
-            .player
-            .ok_or_else(|| Problem::from(Reason::Unauthorized));
-        let allowed = player.and_then(|player| {
-            self.app.limits.command(player)?;
-            Ok(player)
-        });
-        match allowed {
-            Ok(player) => {
-                self.commands.add(
-                    &self.app.games,
-                    Sent {
-                        reference,
-                        player,
-                        game,
-                        request,
-                    },
-                );
-                Ok(())
-            }
-            Err(problem) => self.refuse(Some(&reference), &problem).await,
-        }
-    }
-
-    async fn step(&mut self, game: GameId, step: Step) -> Result<(), End> {
-        match step {
-            Step::Frames(subscription, frames) => {
-                self.writer.frames(&subscription, &frames).await?;
-                self.topics.resume(game, subscription);
-                Ok(())
-            }
-            Step::Opened(reference, Ok(opened)) => {
-                let Opened {
-                    subscription,
-                    snapshot,
-                } = *opened;
-                self.subscribed(&reference, game, subscription, snapshot)
-                    .await
-            }
-            Step::Opened(reference, Err(problem)) => {
-                self.topics.close(game);
-                self.refuse(Some(&reference), &problem).await
-            }
-        }
-    }
-
-    async fn subscribed(
-        &mut self,
-        reference: &str,
-        game: GameId,
-        subscription: Subscription,
-        snapshot: Option<frame::Frame>,
-    ) -> Result<(), End> {
-        let topic = &frame::topic(game);
-        let (resumed, now_ms) = (snapshot.is_none(), self.app.gateway.now_ms());
-        self.writer
-            .say(&Outbound::Subscribed {
-                reference,
-                topic,
-                resumed,
-                now_ms,
-            })
-            .await?;
-        if let Some(snapshot) = snapshot {
-            self.writer.frame(&snapshot, false).await?;
-        }
-        self.topics.resume(game, Box::new(subscription));
-        Ok(())
-    }
-
-    async fn answer(&mut self, done: Done) -> Result<(), End> {
-        let Done {
-            reference,
-            result,
-            trace_id,
-            ..
-        } = done;
-        let accepted = match result {
-            Ok(accepted) => accepted,
-            Err(problem) => return self.refuse(Some(&reference), &problem).await,
-        };
-        let (logged, class) = (&accepted.logged, accepted.class);
-        let n = logged.moment.numbers.of(class);
-        let cursor = self.app.gateway.cursors().seal(logged.game, class, n);
-        let ack = Outbound::Ack {
-            reference: &reference,
-            n,
-            cursor: &cursor,
-            duplicate: accepted.duplicate,
-            trace_id: &trace_id,
-        };
-        Ok(self.writer.say(&ack).await?)
-    }
-
     async fn beat(&mut self, beat: Beat) -> Result<(), End> {
         if beat.draining {
             self.leaving = Some(Instant::now() + DRAIN_COMMANDS_MAX);
@@ -440,14 +217,6 @@ impl Session {
         let after_ms = rand::rng().random_range(0..=spread_ms);
         self.writer.say(&Outbound::Reconnect { after_ms }).await?;
         Err(End::DRAIN)
-    }
-
-    async fn refuse(&mut self, reference: Option<&str>, problem: &Problem) -> Result<(), End> {
-        self.app.gateway.rejected(problem.reason);
-        Ok(self
-            .writer
-            .say(&Outbound::error(reference, problem))
-            .await?)
     }
 }
 

@@ -301,6 +301,17 @@ impl Instance {
         socket
     }
 
+    /// A socket whose client does not read, with little room for what it does not read.
+    pub(super) async fn deaf_socket(&self) -> Socket {
+        let tcp = tokio::net::TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4096).unwrap();
+        let stream = tcp.connect(self.address).await.unwrap();
+        let url = format!("ws://{}/v1/ws", self.address);
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        Socket { socket, refs: 0 }
+    }
+
     pub(super) async fn raw_connect(&self, token: &str) -> Result<(), tungstenite::Error> {
         let mut request = format!("ws://{}/v1/ws", self.address)
             .into_client_request()

@@ -243,3 +243,49 @@ async fn a_drain_sends_clients_away_with_a_time_and_1012(pool: PgPool) {
     drop(socket);
     a.stop().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_takes_nothing_is_given_up_and_costs_the_others_nothing(pool: PgPool) {
+    const REPLAYS: usize = 24;
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("RATE_COMMANDS_BURST", "1000")]).await;
+    let (white, black) = (a.register().await, a.register().await);
+    let wanted = json!({"ruleset": "turn-log"});
+    let game = a.create(&white, &wanted).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    a.join(&black, &game).await;
+    let payload = "x".repeat(3500);
+    for i in 0..40 {
+        let action = json!({"type": "append", "payload": payload});
+        a.act([&white, &black][i % 2], &game, &action).await;
+    }
+    // Asks for the whole log again and again (8 MB in all), and takes none of it.
+    let mut deaf = a.deaf_socket().await;
+    for _ in 0..REPLAYS {
+        deaf.ask(json!({"type": "subscribe", "topic": format!("game:{game}"), "cursor": "0"}))
+            .await;
+        deaf.ask(json!({"type": "ping"})).await;
+    }
+    let mut other = a.socket(None).await;
+    other.subscribe(&game, None).await;
+    other.frames(1).await;
+    let action = json!({"type": "append", "payload": "still here"});
+    a.act(&white, &game, &action).await;
+    assert_eq!(other.frames(1).await[0]["event"]["payload"], "still here");
+    let disconnects = &a.app.metrics.gateway_disconnects_total;
+    let given_up = async || disconnects.with_label_values(&["stalled"]).get() == 1;
+    // Ten seconds of patience are the server's, the rest is the test's.
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !given_up().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the deaf socket is still served"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop(deaf);
+    drop(other);
+    a.stop().await;
+}
