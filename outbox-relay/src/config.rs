@@ -7,7 +7,7 @@
 //! | `OPS_ADDR` | address of `/metrics`, `/livez`, `/readyz`, `/health` | `127.0.0.1:9110` | |
 //! | `OUTBOX_BATCH_MAX` | events a batch | 999 | 1–999 |
 //! | `OUTBOX_BATCH_BYTES_MAX` | bytes of payload a batch | 4194304 | 65536–67108864 |
-//! | `OUTBOX_WORKERS` | shards in flight at once | 8 | 1–16 |
+//! | `OUTBOX_WORKERS` | batches in flight at once | 4 | 1–16 |
 //! | `OUTBOX_LEASE_MS` | ms a lease lasts without renewal | 1500 | 500–60000 |
 //! | `OUTBOX_POLL_MIN_MS` | ms between looks at a busy outbox | 20 | 1–60000 |
 //! | `OUTBOX_POLL_MAX_MS` | ms between looks at an idle outbox | 1000 | min–60000 |
@@ -100,7 +100,7 @@ pub struct RelayConfig {
     pub batch_max: usize,
     /// `OUTBOX_BATCH_BYTES_MAX`: bytes of payload a batch.
     pub batch_bytes_max: i64,
-    /// `OUTBOX_WORKERS`: shards in flight at once.
+    /// `OUTBOX_WORKERS`: batches in flight at once.
     pub workers: usize,
     /// `OUTBOX_LEASE_MS`: how long a lease lasts without renewal.
     pub lease: Duration,
@@ -235,7 +235,7 @@ impl RelayConfig {
                 1..=events_max,
             )?),
             batch_bytes_max: i64::try_from(bytes).unwrap_or(i64::MAX),
-            workers: narrow(number_or(env, "OUTBOX_WORKERS", 8, 1..=WORKERS_MAX)?),
+            workers: narrow(number_or(env, "OUTBOX_WORKERS", 4, 1..=WORKERS_MAX)?),
             lease: millis_or(env, "OUTBOX_LEASE_MS", 1_500, 500..=60_000)?,
             poison: match env.get("OUTBOX_POISON").as_deref() {
                 None | Some("block") => PoisonPolicy::Block,
@@ -298,7 +298,7 @@ mod tests {
     fn the_defaults_are_the_documented_ones() {
         let config = Config::from_env(&env(&[])).unwrap();
         assert_eq!(config.relay.batch_max, 999);
-        assert_eq!(config.relay.workers, 8);
+        assert_eq!(config.relay.workers, 4);
         assert_eq!(config.relay.lease, Duration::from_millis(1_500));
         assert_eq!(config.wake.poll_min, Duration::from_millis(20));
         assert_eq!(config.stream.max_bytes, 2_147_483_648);

@@ -94,7 +94,7 @@ fn publish_span(row: &Row) -> Span {
 
 /// The span of a whole batch, linked to those of its events; `None` where nobody records any.
 #[must_use]
-pub fn batch_span(shard: i16, events: usize, traced: &[Traced]) -> Option<Span> {
+pub fn batch_span(events: usize, traced: &[Traced]) -> Option<Span> {
     if traced.is_empty() {
         return None;
     }
@@ -108,7 +108,6 @@ pub fn batch_span(shard: i16, events: usize, traced: &[Traced]) -> Option<Span> 
         messaging.operation.name = "publish",
         messaging.destination.name = STREAM,
         messaging.batch.message_count = events,
-        outbox.shard = shard,
     );
     for event in traced {
         span.add_link(event.span.context().span().span_context().clone());

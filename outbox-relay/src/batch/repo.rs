@@ -6,7 +6,6 @@ use shared::shard::Shard;
 use shared::telemetry::Carrier;
 use sqlx::PgPool;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::entity::Row;
 use crate::leases::repo::Writer;
@@ -30,108 +29,159 @@ pub async fn with_rows(pool: &PgPool, shards: &[i16], after: &[i64]) -> sqlx::Re
     .await
 }
 
-/// A shard's next rows in order, at most `limit` and about `bytes_max` bytes of payload (one row
-/// at least), without those of blocked keys.
+/// Which rows of a shard to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The shard.
+    pub shard: Shard,
+    /// Rows after this id.
+    pub after: i64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The next rows of several shards, each shard's in order: at most its limit and about `bytes_max`
+/// bytes of payload (one row at least), without those of blocked keys.
 pub async fn next_rows(
     pool: &PgPool,
-    shard: Shard,
-    after: i64,
-    limit: usize,
+    wanted: &[Wanted],
     bytes_max: i64,
-) -> sqlx::Result<Vec<Row>> {
+) -> sqlx::Result<Vec<(Shard, Row)>> {
+    let shards: Vec<i16> = wanted.iter().map(|w| w.shard.number()).collect();
+    let after: Vec<i64> = wanted.iter().map(|w| w.after).collect();
+    let limits: Vec<i64> = wanted
+        .iter()
+        .map(|w| i64::try_from(w.limit).unwrap_or(i64::MAX))
+        .collect();
     let rows = sqlx::query!(
-        r#"select id as "id!", event_id as "event_id!: EventId", key as "key!",
-                  subject as "subject!", type as "event_type!", payload::text as "payload!",
-                  carrier as "carrier!: Json<Carrier>", attempt_count as "attempt_count!",
-                  created_at as "created_at!", statement_timestamp() as "read_at!"
-           from (
-               select w.*, sum(pg_column_size(payload)) over (order by id) - pg_column_size(payload)
-                   as bytes_before
+        r#"select s.shard as "shard!: Shard", w.id as "id!", w.event_id as "event_id!: EventId",
+                  w.key as "key!", w.subject as "subject!", w.type as "event_type!",
+                  w.payload::text as "payload!", w.carrier as "carrier!: Json<Carrier>",
+                  w.attempt_count as "attempt_count!", w.created_at as "created_at!",
+                  statement_timestamp() as "read_at!"
+           from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as s (shard, after, rows_max),
+           lateral (
+               select n.*, sum(pg_column_size(n.payload)) over (order by n.id)
+                           - pg_column_size(n.payload) as bytes_before
                from (
                    select * from outbox_events e
-                   where e.shard = $1 and e.id > $2
+                   where e.shard = s.shard and e.id > s.after
                      and not exists (
                          select from outbox_dead d
                          where d.shard = e.shard and d.key = e.key and d.blocks_key)
-                   order by id limit $3
-               ) w
-           ) sized
-           where bytes_before < $4
-           order by id"#,
-        shard.number(),
-        after,
-        i64::try_from(limit).unwrap_or(i64::MAX),
+                   order by e.id limit s.rows_max
+               ) n
+           ) w
+           where w.bytes_before < $4
+           order by s.shard, w.id"#,
+        &shards,
+        &after,
+        &limits,
         bytes_max
     )
     .fetch_all(pool)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Row {
-            id: row.id,
-            event_id: row.event_id,
-            key: row.key,
-            subject: row.subject,
-            event_type: row.event_type,
-            payload: row.payload,
-            carrier: row.carrier.0,
-            attempt_count: row.attempt_count,
-            created_at: row.created_at,
-            read_at: row.read_at,
+        .map(|row| {
+            let shard = row.shard;
+            let row = Row {
+                id: row.id,
+                event_id: row.event_id,
+                key: row.key,
+                subject: row.subject,
+                event_type: row.event_type,
+                payload: row.payload,
+                carrier: row.carrier.0,
+                attempt_count: row.attempt_count,
+                created_at: row.created_at,
+                read_at: row.read_at,
+            };
+            (shard, row)
         })
         .collect())
 }
 
+/// Events of one shard that stand in the stream.
+#[derive(Clone, Debug)]
+pub struct Debt<'a> {
+    /// Under which lease they are settled.
+    pub writer: Writer<'a>,
+    /// Which, and where.
+    pub placed: Vec<(EventRef, StreamSeq)>,
+}
+
 /// What a settlement came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
-    /// Whether the lease was still held; if not, nothing was changed.
-    pub held: bool,
+    /// The shards whose lease was still held; of the others, nothing was changed.
+    pub held: Vec<Shard>,
     /// How many rows were pending and are recorded as published now.
     pub rows: u64,
 }
 
 /// Deletes waiting rows that stand in the stream, by row id and event id, and records them as
-/// published, each at its place: one statement, under the lock of the lease that it checks.
-pub async fn settle(
-    pool: &PgPool,
-    writer: Writer<'_>,
-    placed: &[(EventRef, StreamSeq)],
-) -> sqlx::Result<Settlement> {
-    let ids: Vec<i64> = placed.iter().map(|(event, _)| event.0).collect();
-    let event_ids: Vec<Uuid> = placed.iter().map(|(event, _)| event.1).collect();
-    let seqs: Vec<i64> = placed.iter().map(|(_, seq)| seq.to_db()).collect();
-    let counts = sqlx::query!(
+/// published, each at its place: one statement for all shards, under the locks of the leases that it
+/// checks, which are taken in the order of the shards like everywhere.
+pub async fn settle(pool: &PgPool, debts: &[Debt<'_>]) -> sqlx::Result<Settlement> {
+    let Some(owner) = debts.first().map(|debt| debt.writer.owner) else {
+        return Ok(Settlement::default());
+    };
+    let shards: Vec<i16> = debts
+        .iter()
+        .map(|debt| debt.writer.shard.number())
+        .collect();
+    let epochs: Vec<i64> = debts.iter().map(|debt| debt.writer.epoch.0).collect();
+    let generations: Vec<i64> = debts.iter().map(|debt| debt.writer.generation).collect();
+    let (mut of, mut ids, mut event_ids, mut seqs) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for debt in debts {
+        for (event, seq) in &debt.placed {
+            of.push(debt.writer.shard.number());
+            ids.push(event.0);
+            event_ids.push(event.1);
+            seqs.push(seq.to_db());
+        }
+    }
+    let done = sqlx::query!(
         r#"with held as (
-               select shard from outbox_shards
-               where shard = $1 and owner = $2 and epoch = $3
-               for no key update
+               select s.shard, l.generation
+               from outbox_shards s,
+                    unnest($2::smallint[], $3::bigint[], $4::bigint[]) as l (shard, epoch, generation)
+               where s.shard = l.shard and s.owner = $1 and s.epoch = l.epoch
+               order by s.shard
+               for no key update of s
            ), gone as (
                delete from outbox_events e
-               using held, unnest($4::bigint[], $5::uuid[], $6::bigint[]) as p (id, event_id, seq)
-               where e.shard = $1 and e.id = p.id and e.event_id = p.event_id
-               returning e.id, e.event_id, e.key, e.subject, e.type, e.payload, e.carrier,
-                         e.created_at, p.seq
+               using held, unnest($5::smallint[], $6::bigint[], $7::uuid[], $8::bigint[])
+                   as p (shard, id, event_id, seq)
+               where held.shard = p.shard and e.shard = p.shard and e.id = p.id
+                 and e.event_id = p.event_id
+               returning e.shard, e.id, e.event_id, e.key, e.subject, e.type, e.payload, e.carrier,
+                         e.created_at, p.seq, held.generation
            ), recorded as (
                insert into outbox_published
                    (shard, id, event_id, key, subject, type, payload, carrier, created_at,
                     stream_seq, generation)
-               select $1, id, event_id, key, subject, type, payload, carrier, created_at, seq, $7
+               select shard, id, event_id, key, subject, type, payload, carrier, created_at, seq,
+                      generation
                from gone
            )
-           select (select count(*) from held) as "held!", (select count(*) from gone) as "rows!""#,
-        writer.shard.number(),
-        writer.owner,
-        writer.epoch.0,
+           select (select coalesce(array_agg(shard), '{}') from held) as "held!: Vec<Shard>",
+                  (select count(*) from gone) as "rows!""#,
+        owner,
+        &shards,
+        &epochs,
+        &generations,
+        &of,
         &ids,
         &event_ids,
-        &seqs,
-        writer.generation
+        &seqs
     )
     .fetch_one(pool)
     .await?;
     Ok(Settlement {
-        held: counts.held == 1,
-        rows: counts.rows.unsigned_abs(),
+        held: done.held,
+        rows: done.rows.unsigned_abs(),
     })
 }

@@ -18,7 +18,8 @@ use crate::leases::keeper::Order;
 use crate::leases::repo::{Held, Lease};
 use crate::metrics::{FailureKind, WakeSource};
 use crate::pause::backoff;
-use crate::shard::job::{Job, JobEnd, ShardState, Tools};
+use crate::shard::fence::StreamSeq;
+use crate::shard::job::{JobEnd, Member, ShardState, Tools, Turn};
 use crate::shard::machine::{Claim, End, Machine};
 use crate::stream::publisher::Publisher;
 use crate::stream::settings::Unfit;
@@ -59,9 +60,8 @@ pub struct Dispatcher {
 /// What a job brings back.
 #[derive(Debug)]
 struct Done {
-    states: Vec<ShardState>,
+    members: Vec<Member>,
     publisher: Publisher,
-    end: JobEnd,
     /// Whether this was a verification.
     verified: bool,
 }
@@ -159,6 +159,7 @@ impl Dispatcher {
     fn on_status(&mut self) {
         if let Some(facts) = self.facts() {
             self.slots.restart(facts.generation);
+            self.slots.renew_fences(StreamSeq(facts.renew_below));
             self.look_wanted = true;
         }
     }
@@ -194,36 +195,47 @@ impl Dispatcher {
         }
         let Some(facts) = self.facts() else { return };
         while !self.publishers.is_empty() {
-            let Some(start) = self.slots.start_next(&self.stop) else {
+            let starts = self.slots.start_next(&self.stop);
+            if starts.is_empty() {
                 break;
-            };
-            if let Some(publisher) = self.publishers.pop() {
-                self.spawn_job(start, publisher, facts.clone());
             }
+            let members = starts
+                .into_iter()
+                .map(|start| self.member(start, &facts))
+                .collect();
+            self.spawn_turn(members, facts.clone());
         }
     }
 
-    fn spawn_job(&self, start: Start, mut publisher: Publisher, facts: Facts) {
-        let mut state = start
+    fn member(&self, start: Start, facts: &Facts) -> Member {
+        let state = start
             .state
-            .unwrap_or_else(|| self.fresh_state(&start.lease, &facts));
+            .unwrap_or_else(|| self.fresh_state(&start.lease, facts));
+        Member {
+            after: self.holdings.low_id(state.shard),
+            state,
+            stop: start.stop,
+            end: None,
+        }
+    }
+
+    fn spawn_turn(&mut self, mut members: Vec<Member>, facts: Facts) {
+        let Some(mut publisher) = self.publishers.pop() else {
+            return;
+        };
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
-        let after = self.holdings.low_id(state.shard);
-        self.life.spawn_task("shard job", async move {
-            let job = Job {
-                state: &mut state,
+        self.life.spawn_task("shards' turn", async move {
+            let turn = Turn {
+                members: &mut members,
                 publisher: &mut publisher,
                 tools: &tools,
                 facts: &facts,
-                after,
-                stop: &start.stop,
             };
-            let end = job.run().await;
+            turn.run().await;
             let _ = done
                 .send(Done {
-                    states: vec![state],
+                    members,
                     publisher,
-                    end,
                     verified: false,
                 })
                 .await;
@@ -237,7 +249,7 @@ impl Dispatcher {
             return;
         }
         let stop = self.stop.child_token();
-        let mut states = self.slots.start_verification(&stop);
+        let states = self.slots.start_verification(&stop);
         if states.is_empty() {
             return;
         }
@@ -245,21 +257,32 @@ impl Dispatcher {
             return;
         };
         self.verifying += states.len();
+        let mut members: Vec<Member> = states
+            .into_iter()
+            .map(|state| Member {
+                after: 0,
+                state,
+                stop: stop.clone(),
+                end: None,
+            })
+            .collect();
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
         self.life.spawn_task("verification", async move {
             let verification = Verification {
-                states: &mut states,
+                members: &mut members,
                 publisher: &mut publisher,
                 tools: &tools,
                 facts: &facts,
                 stop: &stop,
             };
             let end = verification.run().await;
+            for member in &mut members {
+                member.end = Some(end);
+            }
             let _ = done
                 .send(Done {
-                    states,
+                    members,
                     publisher,
-                    end,
                     verified: true,
                 })
                 .await;
@@ -277,40 +300,42 @@ impl Dispatcher {
             }),
             generation: facts.generation,
             limit: BatchLimit::new(self.tools.config.batch_max),
+            alone: false,
         }
     }
 
     async fn finish(&mut self, done: Done) {
         let Done {
-            states,
+            members,
             publisher,
-            end,
             verified,
         } = done;
         self.publishers.push(publisher);
-        match end {
-            JobEnd::Pause => self.pause(),
-            JobEnd::Ended(End::Foreign(found)) => {
-                let own = self.facts().map_or(found, |facts| facts.outbox);
-                self.fatal.end(&self.life, Unfit::Foreign { found, own });
-            }
-            JobEnd::Idle | JobEnd::More => self.failures = 0,
-            JobEnd::Stopped | JobEnd::Unverified | JobEnd::Ended(_) => {}
-        }
         if verified {
-            self.verifying -= states.len();
+            self.verifying -= members.len();
         }
-        for state in states {
-            self.take_back(state, end).await;
+        let paused = |member: &Member| member.end == Some(JobEnd::Pause);
+        if members.iter().any(paused) {
+            self.pause();
+        } else {
+            self.failures = 0;
+        }
+        for member in members {
+            self.take_back(member).await;
         }
         self.count_unverified();
     }
 
-    async fn take_back(&mut self, state: ShardState, end: JobEnd) {
+    async fn take_back(&mut self, member: Member) {
+        let (state, end) = (member.state, member.end.unwrap_or(JobEnd::More));
         if let Some(at) = state.machine.holding()
             && state.machine.verified()
         {
             self.holdings.note_fence(state.shard, state.generation, at);
+        }
+        if let JobEnd::Ended(End::Foreign(found)) = end {
+            let own = self.facts().map_or(found, |facts| facts.outbox);
+            self.fatal.end(&self.life, Unfit::Foreign { found, own });
         }
         let generation = self
             .facts()

@@ -6,6 +6,7 @@ use shared::shard::Shard;
 use tokio_util::sync::CancellationToken;
 
 use crate::leases::repo::Lease;
+use crate::shard::fence::StreamSeq;
 use crate::shard::job::{JobEnd, ShardState};
 use crate::shard::machine::End;
 
@@ -101,16 +102,22 @@ impl Slots {
         }
     }
 
-    /// The next job, if one waits.
-    pub fn start_next(&mut self, stop: &CancellationToken) -> Option<Start> {
+    /// The shards of the next job, if any wait: one alone that asks for it, or all the others
+    /// together, whose few rows travel in one batch.
+    pub fn start_next(&mut self, stop: &CancellationToken) -> Vec<Start> {
+        let mut starts = Vec::new();
+        let mut rest = VecDeque::new();
         while let Some(shard) = self.queue.pop_front() {
             let Some(slot) = self.by_shard.get_mut(&shard) else {
                 continue;
             };
-            if matches!(
-                slot.doing,
-                Doing::Idle(_) | Doing::Stuck | Doing::Running(_)
-            ) {
+            let alone = match &slot.doing {
+                Doing::Queued(state) => state.alone,
+                Doing::Fresh => false,
+                _ => continue,
+            };
+            if alone && !starts.is_empty() {
+                rest.push_back(shard);
                 continue;
             }
             let stop = stop.child_token();
@@ -119,14 +126,19 @@ impl Slots {
                 Doing::Queued(state) => Some(*state),
                 _ => None,
             };
-            self.running += 1;
-            return Some(Start {
+            starts.push(Start {
                 lease: slot.lease,
                 state,
                 stop,
             });
+            if alone {
+                break;
+            }
         }
-        None
+        rest.append(&mut self.queue);
+        self.queue = rest;
+        self.running += starts.len();
+        starts
     }
 
     /// The shards that have to be verified, once no other has to be taken over first: the stream is
@@ -197,6 +209,20 @@ impl Slots {
                 self.queue.push_back(*shard);
             }
         }
+    }
+
+    /// Idle shards whose fence stands below `seq` are to write it anew.
+    pub fn renew_fences(&mut self, seq: StreamSeq) {
+        let mut due = Vec::new();
+        for (shard, slot) in &mut self.by_shard {
+            if let Doing::Idle(state) = &mut slot.doing
+                && state.machine.holding().is_some_and(|at| at < seq)
+            {
+                state.machine.renew_fence();
+                due.push(*shard);
+            }
+        }
+        self.enqueue(&due);
     }
 
     /// Another relay has these now.

@@ -159,14 +159,22 @@ pub async fn renew(
 ) -> sqlx::Result<Vec<Shard>> {
     let columns = Columns::of(held);
     sqlx::query_scalar!(
-        r#"update outbox_shards s
+        r#"with h as (
+               select s.shard, l.generation, l.fence_seq, l.low_id
+               from outbox_shards s,
+                    unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+                        as l (shard, epoch, generation, fence_seq, low_id)
+               where s.shard = l.shard and s.owner = $1 and s.epoch = l.epoch
+               order by s.shard
+               for no key update of s
+           )
+           update outbox_shards s
            set lease_until = statement_timestamp() + $2::bigint * interval '1 millisecond',
                low_id = greatest(s.low_id, h.low_id),
                fence_seq = case when s.generation = h.generation
                                 then greatest(s.fence_seq, h.fence_seq) else s.fence_seq end
-           from unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-               as h (shard, epoch, generation, fence_seq, low_id)
-           where s.shard = h.shard and s.owner = $1 and s.epoch = h.epoch
+           from h
+           where s.shard = h.shard
            returning s.shard as "shard: Shard""#,
         owner,
         millis(lease),

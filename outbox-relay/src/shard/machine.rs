@@ -245,7 +245,9 @@ impl Machine {
         };
     }
 
-    fn fence(&self, events: Vec<EventRef>) -> Fence {
+    /// The fence of a batch of `events`.
+    #[must_use]
+    pub fn fence(&self, events: Vec<EventRef>) -> Fence {
         Fence {
             outbox: self.claim.outbox,
             epoch: self.claim.epoch,

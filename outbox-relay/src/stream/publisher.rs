@@ -1,8 +1,10 @@
 //! Sends a fenced atomic batch and waits for what the broker says to it.
 //!
 //! `JetStream` ADR-50: every message has the batch's id and its own number, the last one commits,
-//! and the server stores all or none. Message 1 is the fence, conditional on its predecessor. Both
-//! ends ask for a reply: without one on message 1 some refusals are silent.
+//! and the server stores all or none. Each shard's part begins with its fence, conditional on its
+//! predecessor. Both ends of the batch ask for a reply: without one on message 1 some refusals are
+//! silent. A batch may have parts of several shards, because the server's cost of a batch hardly
+//! depends on its size: it makes a store in the file system for each.
 
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ const TTL: HeaderName = HeaderName::from_static("Nats-TTL");
 /// What the broker said to a batch.
 #[derive(Clone, Debug)]
 pub enum Published {
-    /// All of it is stored, the fence at this position.
+    /// All of it is stored, its first message at this position.
     Stored(StreamSeq),
     /// None of it is stored, says the server.
     Refused {
@@ -44,6 +46,26 @@ pub enum Published {
     Unknown(String),
     /// Nothing has left this process.
     NotSent(String),
+}
+
+/// A shard's part of a batch: its fence, and behind it its events.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Which shard.
+    pub shard: Shard,
+    /// Where the shard's last fence must stand; 0 if there must be none.
+    pub expect: StreamSeq,
+    /// The new fence.
+    pub fence: Fence,
+    /// The events that it lists.
+    pub events: Vec<Message>,
+}
+
+impl Part {
+    /// How many messages it has.
+    fn len(&self) -> usize {
+        self.events.len() + 1
+    }
 }
 
 /// One worker's way to the broker: one batch at a time.
@@ -89,31 +111,29 @@ impl Publisher {
         })
     }
 
-    /// Publishes `fence` and behind it `events`, all or none, if the shard's last fence stands at
-    /// `expect` (0: if there is none).
-    pub async fn publish(
-        &mut self,
-        shard: Shard,
-        expect: StreamSeq,
-        fence: &Fence,
-        events: Vec<Message>,
-    ) -> Published {
+    /// Publishes all parts, all or nothing, if every shard's last fence stands where its part
+    /// expects it.
+    pub async fn publish(&mut self, parts: Vec<Part>) -> Published {
         if self.client.connection_state() != State::Connected {
             return Published::NotSent("not connected".to_owned());
         }
-        let payload = match serde_json::to_vec(fence) {
-            Ok(payload) => Bytes::from(payload),
-            Err(error) => return Published::NotSent(error.to_string()),
-        };
+        let mut messages = Vec::with_capacity(parts.iter().map(Part::len).sum());
+        for part in parts {
+            let payload = match serde_json::to_vec(&part.fence) {
+                Ok(payload) => Bytes::from(payload),
+                Err(error) => return Published::NotSent(error.to_string()),
+            };
+            messages.push(Message {
+                subject: fence_subject(part.shard),
+                headers: fence_headers(part.expect),
+                payload,
+            });
+            messages.extend(part.events);
+        }
         self.batches += 1;
         self.link.mark_unchanged();
-        let count = events.len() + 1;
-        let first = Message {
-            subject: fence_subject(shard),
-            headers: fence_headers(expect),
-            payload,
-        };
-        let sending = self.send(std::iter::once(first).chain(events), count);
+        let count = messages.len();
+        let sending = self.send(messages, count);
         match tokio::time::timeout(self.answer_timeout, sending).await {
             Err(_) => return Published::Unknown("sending took too long".to_owned()),
             Ok(Err(error)) => return Published::Unknown(error),
@@ -122,13 +142,9 @@ impl Publisher {
         self.answer(count).await
     }
 
-    async fn send(
-        &self,
-        messages: impl Iterator<Item = Message>,
-        count: usize,
-    ) -> Result<(), String> {
+    async fn send(&self, messages: Vec<Message>, count: usize) -> Result<(), String> {
         let batch = HeaderValue::from(format!("{}-{}", self.token, self.batches));
-        for (index, mut message) in messages.enumerate() {
+        for (index, mut message) in messages.into_iter().enumerate() {
             let (first, last) = (index == 0, index + 1 == count);
             // A fence alone needs no batch: one message is atomic.
             if count > 1 {

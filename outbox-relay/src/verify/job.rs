@@ -10,11 +10,11 @@ use super::entity::{Placed, Report, compare};
 use super::repo::{Lives, Missing, Walk, lives, next_missing, pass, place, recorded, waiting};
 use super::scan::{Scan, Stretch};
 use crate::batch::entity::Row;
-use crate::batch::repo::settle;
+use crate::batch::repo::{Debt, settle};
 use crate::error::chain;
 use crate::metrics::FailureKind;
 use crate::shard::fence::{EventRef, StreamSeq};
-use crate::shard::job::{Job, JobEnd, ShardState, Tools};
+use crate::shard::job::{JobEnd, Member, Tools, Turn};
 use crate::stream::error::BrokerError;
 use crate::stream::publisher::Publisher;
 use crate::stream::repo::info;
@@ -42,7 +42,7 @@ enum Trouble {
 /// A verification of some shards.
 pub struct Verification<'a> {
     /// The shards; each holds its take-over fence.
-    pub states: &'a mut [ShardState],
+    pub members: &'a mut [Member],
     /// The way to the broker.
     pub publisher: &'a mut Publisher,
     /// What it works with.
@@ -65,7 +65,7 @@ impl Verification<'_> {
     /// Compares, publishes again, and lets the shards pass. Gives whether it came to its end.
     pub async fn run(mut self) -> JobEnd {
         let mut report = Report::default();
-        let shards = self.states.len();
+        let shards = self.members.len();
         tracing::warn!(shards, "verifying the stream against the database");
         let outcome = self.verify(&mut report).await;
         let changed = report.republished + report.settled + report.moved;
@@ -101,7 +101,7 @@ impl Verification<'_> {
 
     async fn verify(&mut self, report: &mut Report) -> Result<(), Trouble> {
         let compared = self.compare(report).await?;
-        for index in 0..self.states.len() {
+        for index in 0..self.members.len() {
             self.republish(index, &compared, report).await?;
             self.pass(index).await?;
         }
@@ -116,9 +116,9 @@ impl Verification<'_> {
         }
         let info = info(&self.tools.broker).await?;
         let to = self
-            .states
+            .members
             .iter()
-            .filter_map(|state| state.machine.holding())
+            .filter_map(|member| member.state.machine.holding())
             .max()
             .ok_or(Trouble::Stopped)?;
         let mut compared = Compared {
@@ -145,9 +145,9 @@ impl Verification<'_> {
         report: &mut Report,
     ) -> Result<(), Trouble> {
         let shards: Vec<i16> = self
-            .states
+            .members
             .iter()
-            .map(|state| state.shard.number())
+            .map(|member| member.state.shard.number())
             .collect();
         let mine = |placed: &&Placed| shards.contains(&placed.shard.number());
         let found: Vec<Placed> = stretch.events.iter().filter(mine).copied().collect();
@@ -190,7 +190,12 @@ impl Verification<'_> {
         report: &mut Report,
     ) -> Result<(), Trouble> {
         let tools = self.tools;
-        let Some(state) = self.states.iter().find(|state| state.shard == shard) else {
+        let Some(state) = self
+            .members
+            .iter()
+            .map(|member| &member.state)
+            .find(|state| state.shard == shard)
+        else {
             return Ok(());
         };
         let writer = state.writer(tools);
@@ -204,11 +209,15 @@ impl Verification<'_> {
             .into_iter()
             .map(|event| (event, places[&event.1]))
             .collect();
-        let settlement = settle(&tools.pool, writer, &still).await?;
+        let debt = Debt {
+            writer,
+            placed: still,
+        };
+        let settlement = settle(&tools.pool, &[debt]).await?;
         let all: Vec<(Uuid, StreamSeq)> = places.iter().map(|(id, seq)| (*id, *seq)).collect();
         let moved = place(&tools.pool, writer, &all)
             .await?
-            .filter(|_| settlement.held)
+            .filter(|_| settlement.held.contains(&shard))
             .ok_or(Trouble::Stopped)?;
         if let Some(absent) = compared.absent.get_mut(&shard) {
             absent.retain(|id| !places.contains_key(id));
@@ -225,7 +234,7 @@ impl Verification<'_> {
         compared: &Compared,
         report: &mut Report,
     ) -> Result<(), Trouble> {
-        let (tools, shard) = (self.tools, self.states[index].shard);
+        let (tools, shard) = (self.tools, self.members[index].state.shard);
         let absent: Vec<Uuid> = compared
             .absent
             .get(&shard)
@@ -248,15 +257,13 @@ impl Verification<'_> {
             let Some(next) = next else { return Ok(()) };
             walk = next;
             for rows in by_bytes(&rows, tools.config.batch_bytes_max) {
-                let job = Job {
-                    state: &mut self.states[index],
+                let turn = Turn {
+                    members: std::slice::from_mut(&mut self.members[index]),
                     publisher: self.publisher,
                     tools,
                     facts: self.facts,
-                    after: 0,
-                    stop: self.stop,
                 };
-                if !job.republish(rows).await {
+                if !turn.republish(rows).await {
                     return Err(Trouble::Broker(BrokerError::Away(
                         "a batch was not stored".to_owned(),
                     )));
@@ -267,7 +274,7 @@ impl Verification<'_> {
     }
 
     async fn pass(&mut self, index: usize) -> Result<(), Trouble> {
-        let (tools, state) = (self.tools, &mut self.states[index]);
+        let (tools, state) = (self.tools, &mut self.members[index].state);
         let at = state.machine.holding().ok_or(Trouble::Stopped)?;
         if !pass(&tools.pool, state.writer(tools), at).await? {
             return Err(Trouble::Stopped);

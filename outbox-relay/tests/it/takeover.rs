@@ -1,12 +1,12 @@
 //! Crashes, zombies, and who may publish at all.
 
-use outbox_relay::batch::repo::settle;
+use outbox_relay::batch::repo::{Debt, settle};
 use outbox_relay::config::{BrokerConfig, Config};
 use outbox_relay::error::RelayError;
 use outbox_relay::leases::repo::Writer;
 use outbox_relay::shard::fence::{Epoch, EventRef, Fence, StoredFence, StreamSeq};
 use outbox_relay::stream::broker::Broker;
-use outbox_relay::stream::publisher::{Published, Publisher};
+use outbox_relay::stream::publisher::{Part, Published, Publisher};
 use outbox_relay::stream::repo::read_fence;
 use outbox_relay::stream::settings::Unfit;
 use shared::shard::Shard;
@@ -102,7 +102,13 @@ async fn a_zombie_is_refused_at_broker_and_database_though_its_successor_publish
     };
     let mut publisher = Publisher::new(&broker).await.unwrap();
     let heirs = read_fence(&broker, shard).await.unwrap();
-    let refused = publisher.publish(shard, old.at, &fence, Vec::new()).await;
+    let part = Part {
+        shard,
+        expect: old.at,
+        fence: fence.clone(),
+        events: Vec::new(),
+    };
+    let refused = publisher.publish(vec![part]).await;
     assert!(
         matches!(
             refused,
@@ -121,9 +127,9 @@ async fn a_zombie_is_refused_at_broker_and_database_though_its_successor_publish
         epoch: old.fence.epoch,
         generation: 0,
     };
-    let listed: Vec<_> = StoredFence { at: old.at, fence }.placed().collect();
-    let settled = settle(&pool, writer, &listed).await.unwrap();
-    assert!(!settled.held);
+    let placed = StoredFence { at: old.at, fence }.placed().collect();
+    let settled = settle(&pool, &[Debt { writer, placed }]).await.unwrap();
+    assert!(settled.held.is_empty());
     heir.drain().await;
 }
 
