@@ -73,6 +73,22 @@ def check_variables(compose, documented):
                 yield f"{name} is given {variable}, which {binary} does not read"
 
 
+def check_defaults(configuration):
+    """The defaults that the code documents stand in the row of the variable."""
+    defaults = dict(
+        re.findall(
+            r'(?:variable\(|name: )\s*"(\w+)",\s*(?:what: )?"[^"]*?default:? (\d+)',
+            text("game-api/src/config.rs") + text("game-api/src/migrate.rs"),
+        )
+    )
+    rows = re.findall(r"^//! \| `(\w+)` \|[^|]*\| `?(\w+)`? \|", text("outbox-relay/src/config.rs"), re.M)
+    defaults |= {name: default for name, default in rows if default != "required"}
+    for name, default in sorted(defaults.items()):
+        row = next((line for line in configuration.splitlines() if f"| `{name}`" in line or f"`, `{name}`" in line), "")
+        if default not in re.findall(r"\w+", row):
+            yield f"docs/configuration.md does not give {default} as the default of {name}"
+
+
 def check_drain(compose):
     for name, service in compose["services"].items():
         if service_of(service) is None or name == "migrate":
@@ -140,6 +156,7 @@ def main():
     problems = [
         *check_images(compose, text("deploy/Dockerfile")),
         *check_variables(compose, documented),
+        *check_defaults(text("docs/configuration.md")),
         *check_drain(compose),
         *check_targets(compose, yaml("prometheus.yml")),
         *check_secrets(compose),
