@@ -75,7 +75,10 @@ pub fn is_executable(path: &Path) -> bool {
 /// The root of the workspace: where `Cargo.lock` stands.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
-    let this_crate = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Cargo says where it runs this from; else it is where it was compiled.
+    let this_crate =
+        read("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned());
+    let this_crate = Path::new(&this_crate);
     this_crate.parent().unwrap_or(this_crate).to_path_buf()
 }
 

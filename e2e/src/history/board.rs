@@ -32,6 +32,10 @@ pub struct Position {
     rights: Vec<u8>,
     /// The square that a pawn has just jumped over.
     jumped: Option<Square>,
+    /// Each side's last move, in UCI: White's, Black's.
+    last: [Option<String>; 2],
+    /// Where the last half-move captured a piece.
+    captured: Option<Square>,
 }
 
 impl Default for Position {
@@ -43,6 +47,8 @@ impl Default for Position {
             turn: Side::White,
             rights: b"KQkq".to_vec(),
             jumped: None,
+            last: [None, None],
+            captured: None,
         }
     }
 }
@@ -108,6 +114,36 @@ impl Position {
         self.turn
     }
 
+    /// A side's castling rights as its view shows them: `KQ`, `K`, `Q` or nothing.
+    #[must_use]
+    pub fn castling(&self, side: Side) -> String {
+        let own = b"kq"
+            .iter()
+            .filter(|right| self.rights.contains(&coloured(**right, side)));
+        own.map(|right| char::from(right.to_ascii_uppercase()))
+            .collect()
+    }
+
+    /// The en passant square that the side to move can use.
+    #[must_use]
+    pub fn en_passant(&self) -> Option<String> {
+        self.jumped
+            .filter(|square| self.en_passant_reaches(*square, self.turn))
+            .map(name)
+    }
+
+    /// A side's last move.
+    #[must_use]
+    pub fn last_of(&self, side: Side) -> Option<&str> {
+        self.last[usize::from(side == Side::Black)].as_deref()
+    }
+
+    /// Where the last half-move captured a piece of that side.
+    #[must_use]
+    pub fn lost_by(&self, side: Side) -> Option<String> {
+        self.captured.filter(|_| self.turn == side).map(name)
+    }
+
     /// Makes a move.
     ///
     /// # Errors
@@ -120,11 +156,14 @@ impl Position {
         let to = square(uci.get(2..4)).context("a square")?;
         let promotion = uci.as_bytes().get(4).copied();
         let piece = self.at(from);
+        self.captured = (self.at(to) != b'.').then_some(to);
+        self.last[usize::from(self.turn == Side::Black)] = Some(uci.to_owned());
         if let Some(victim) = self
             .passed_pawn(to, self.turn)
             .filter(|_| piece.eq_ignore_ascii_case(&b'p'))
         {
             self.squares[index(victim)] = b'.';
+            self.captured = Some(victim);
         }
         self.squares[index(from)] = b'.';
         self.squares[index(to)] = promotion.map_or(piece, |promoted| coloured(promoted, self.turn));
@@ -360,7 +399,13 @@ mod tests {
         assert!(position.moves().contains(&"e5d6".to_owned()));
         let seen = position.seen_by(Side::White);
         assert_eq!((seen.as_bytes()[19], seen.as_bytes()[27]), (b'.', b'p'));
+        assert_eq!(position.en_passant().as_deref(), Some("d6"));
         let taken = after("e2e4 a7a6 e4e5 d7d5 e5d6");
+        assert_eq!(taken.lost_by(Side::Black).as_deref(), Some("d5"));
+        assert_eq!(
+            (taken.lost_by(Side::White), taken.last_of(Side::Black)),
+            (None, Some("d7d5"))
+        );
         assert_eq!(taken.board().as_bytes()[27], b'.');
         let lapsed = after("e2e4 a7a6 e4e5 d7d5 a2a3 a6a5");
         assert_eq!(lapsed.seen_by(Side::White).as_bytes()[27], b'?');
@@ -370,8 +415,16 @@ mod tests {
     fn castles_through_attack_and_loses_the_right_with_the_rook() {
         let position = after("g1f3 a7a6 g2g3 a6a5 f1g2 a5a4 e1g1");
         assert!(position.board().ends_with("RNBQ.RK."));
+        assert_eq!(
+            (
+                position.castling(Side::White).as_str(),
+                position.castling(Side::Black).as_str()
+            ),
+            ("", "KQ")
+        );
         let rook_taken = after("g2g4 b7b6 f1g2 c8b7 g1h3 b7g2 e2e4 g2h1");
         assert!(!rook_taken.moves().contains(&"e1g1".to_owned()));
+        assert_eq!(rook_taken.castling(Side::White), "Q");
     }
 
     #[test]

@@ -213,22 +213,54 @@ fn view_faults(position: &Position, view: &View, class: ViewClass, is_open: bool
             view.turn
         ));
     }
+    faults.extend(own_faults(position, view, class, is_open));
+    faults
+}
+
+/// What only a seat is shown, and some of it only while that seat is to move.
+fn own_faults(position: &Position, view: &View, class: ViewClass, is_open: bool) -> Vec<String> {
+    let over = view.result.is_some();
     let to_move = !over && !is_open && view.turn.map(ViewClass::Seat) == Some(class);
-    let mut moves = view.moves.clone().unwrap_or_default();
-    moves.sort();
-    if to_move && moves != position.moves() {
-        faults.push(format!(
-            "the moves are {moves:?}, the rules give {:?}",
-            position.moves()
-        ));
-    }
-    if !to_move && (view.moves.is_some() || view.ep.is_some()) {
-        faults.push("moves or ep are shown to one who is not to move".to_owned());
-    }
-    let seatless = class == ViewClass::Public;
-    if seatless && (view.castling.is_some() || view.last.is_some() || view.lost.is_some()) {
-        faults.push("a spectator is shown what belongs to a seat".to_owned());
-    }
+    let seat = match class {
+        ViewClass::Seat(side) => Some(side),
+        ViewClass::Public => None,
+    };
+    let mut faults = Vec::new();
+    let mut compare = |what: &str, shown: Option<String>, expected: Option<String>| {
+        if shown != expected {
+            faults.push(format!("{what} is {shown:?}, the rules give {expected:?}"));
+        }
+    };
+    let joined = |moves: &[String]| {
+        let mut moves = moves.to_vec();
+        moves.sort();
+        moves.join(" ")
+    };
+    compare(
+        "moves",
+        view.moves.as_deref().map(joined),
+        to_move.then(|| joined(&position.moves())),
+    );
+    compare(
+        "ep",
+        view.ep.clone(),
+        position.en_passant().filter(|_| to_move),
+    );
+    compare(
+        "castling",
+        view.castling.clone(),
+        seat.filter(|_| !over).map(|side| position.castling(side)),
+    );
+    compare(
+        "last",
+        view.last.clone(),
+        seat.and_then(|side| position.last_of(side).map(str::to_owned)),
+    );
+    compare(
+        "lost",
+        view.lost.clone(),
+        seat.and_then(|side| position.lost_by(side)),
+    );
     faults
 }
 

@@ -3,6 +3,8 @@
 
 pub mod board;
 mod check;
+#[cfg(test)]
+mod check_tests;
 mod log;
 mod stream;
 
