@@ -121,7 +121,7 @@ fn variables(of_command: &[Variable]) -> String {
     let lines = of_command
         .iter()
         .chain(&TELEMETRY)
-        .map(|variable| format!("  {:<26}{}", variable.name, variable.what));
+        .map(|variable| format!("  {:<28}{}", variable.name, variable.what));
     let lines: Vec<String> = lines.collect();
     format!("Environment:\n{}", lines.join("\n"))
 }

@@ -13,9 +13,10 @@
 //! | `OUTBOX_POLL_MAX_MS` | ms between looks at an idle outbox | 1000 | min–60000 |
 //! | `OUTBOX_PUBLISH_TIMEOUT_MS` | ms to wait for an answer of the broker | 5000 | 100–10000 |
 //! | `OUTBOX_POISON` | `block` or `skip` the key of a dead letter | `block` | |
+//! | `OUTBOX_RETENTION_HOURS` | hours a published row stays findable | 72 | 1–8760 |
 //! | `OUTBOX_LISTEN` | also wait on `LISTEN outbox_wake` | `false` | |
 //! | `EVENTS_REPLICAS` | copies of the stream in a cluster | 1 | 1–5 |
-//! | `EVENTS_MAX_AGE_HOURS` | hours the stream keeps an event | 72 | 1–8760 |
+//! | `EVENTS_MAX_AGE_HOURS` | hours the stream keeps an event | 72, at most the retention | 1–8760 |
 //! | `EVENTS_MAX_BYTES` | bytes the stream keeps | 2147483648 | 1048576– |
 //!
 //! The three `EVENTS_*` count only when the relay makes the stream; an existing one keeps its own.
@@ -52,6 +53,8 @@ pub struct Config {
     pub relay: RelayConfig,
     /// How the relay learns that rows wait.
     pub wake: WakeConfig,
+    /// `OUTBOX_RETENTION_HOURS`: how long a published row stays findable.
+    pub retention: Duration,
 }
 
 /// Where the outbox is.
@@ -139,10 +142,12 @@ impl Config {
     /// # Errors
     /// The first variable that is missing or cannot be used.
     pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let retention_hours = number_or(env, "OUTBOX_RETENTION_HOURS", 72, 1..=8760)?;
         Ok(Self {
+            retention: Duration::from_secs(retention_hours * 3600),
             database: DatabaseConfig::from_env(env)?,
             broker: BrokerConfig::from_env(env)?,
-            stream: StreamConfig::from_env(env)?,
+            stream: StreamConfig::from_env(env, retention_hours)?,
             relay: RelayConfig::from_env(env)?,
             wake: WakeConfig::from_env(env)?,
         })
@@ -199,10 +204,16 @@ impl BrokerConfig {
 }
 
 impl StreamConfig {
-    /// Reads `EVENTS_*`.
-    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+    /// Reads `EVENTS_*`. What the stream holds, `verify` must find in the database: so the stream
+    /// must not keep an event for longer.
+    pub fn from_env(env: &dyn Env, retention_hours: u64) -> Result<Self, BadVariable> {
         let replicas = number_or(env, "EVENTS_REPLICAS", 1, 1..=5)?;
-        let max_age_hours = number_or(env, "EVENTS_MAX_AGE_HOURS", 72, 1..=8760)?;
+        let max_age_hours = number_or(
+            env,
+            "EVENTS_MAX_AGE_HOURS",
+            retention_hours.min(72),
+            1..=retention_hours,
+        )?;
         let max_bytes = number_or(
             env,
             "EVENTS_MAX_BYTES",
@@ -327,6 +338,7 @@ mod tests {
             ("EVENTS_REPLICAS", "7"),
             ("NATS_URL", "nats://ho st"),
             ("OUTBOX_POISON", "drop"),
+            ("EVENTS_MAX_AGE_HOURS", "73"),
             ("DATABASE_URL", ""),
         ] {
             let error = Config::from_env(&env(&[(name, value)])).unwrap_err();

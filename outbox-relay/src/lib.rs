@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 pub mod backlog;
 pub mod batch;
+pub mod commands;
 pub mod config;
 pub mod dead;
 pub mod dispatch;
@@ -26,6 +27,7 @@ pub mod identity;
 pub mod leases;
 pub mod metrics;
 pub mod pause;
+pub mod retention;
 pub mod shard;
 pub mod stream;
 pub mod verify;
@@ -154,6 +156,10 @@ async fn spawn_relaying(
     life.spawn_worker(
         "horizon",
         backlog::horizon::run(tools.pool.clone(), holdings, stop.clone()),
+    );
+    life.spawn_worker(
+        "retention",
+        retention::run(tools.pool.clone(), config.retention, stop.clone()),
     );
     life.spawn_worker(
         "backlog observer",

@@ -3,12 +3,16 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use outbox_relay::commands::{Command, CommandError, Found, execute};
 use outbox_relay::config::{Config, ops_addr};
 use outbox_relay::error::{RelayError, chain};
-use shared::env::{BadVariable, EXIT_BAD_CONFIGURATION, ProcessEnv};
+use shared::env::{BadVariable, EXIT_BAD_CONFIGURATION, Env, ProcessEnv};
 use shared::lifecycle::Lifecycle;
 use shared::telemetry::{self, TelemetryError};
 use tokio::net::TcpListener;
+
+/// The exit code of a command that found something an operator should look at.
+const EXIT_ATTENTION: u8 = 3;
 
 /// Drains the Postgres table `outbox_events` into NATS JetStream: in order per key, each event
 /// once, whatever crashes. Configured by environment variables; docs/outbox.md has them all.
@@ -16,13 +20,15 @@ use tokio::net::TcpListener;
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Todo>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Todo {
     /// Relay until SIGTERM (the default).
     Run,
+    #[command(flatten)]
+    Operate(Command),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,17 @@ enum MainError {
     Runtime(#[source] std::io::Error),
     #[error(transparent)]
     Relay(#[from] RelayError),
+    #[error(transparent)]
+    Command(CommandError),
+}
+
+impl From<CommandError> for MainError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::BadVariable(bad) => Self::BadVariable(bad),
+            other => Self::Command(other),
+        }
+    }
 }
 
 impl From<TelemetryError> for MainError {
@@ -50,8 +67,9 @@ impl From<TelemetryError> for MainError {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match start(cli) {
+        Ok(Found::Well) => ExitCode::SUCCESS,
+        Ok(Found::Attention) => ExitCode::from(EXIT_ATTENTION),
         Err(error) => {
             eprintln!("outbox-relay: {}", chain(&error));
             match error {
@@ -62,26 +80,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: &Cli) -> Result<(), MainError> {
-    let telemetry = telemetry::init("outbox-relay", &ProcessEnv)?;
-    let ended = match cli.command {
-        None | Some(Command::Run) => run(),
-    };
-    telemetry.shutdown();
-    ended
-}
-
-fn run() -> Result<(), MainError> {
-    let config = Config::from_env(&ProcessEnv)?;
-    let ops_addr = ops_addr(&ProcessEnv)?;
+fn start(cli: Cli) -> Result<Found, MainError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(MainError::Runtime)?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(ops_addr)
-            .await
-            .map_err(MainError::Listen)?;
-        Ok(outbox_relay::run(config, listener, Lifecycle::new()).await?)
-    })
+    match cli.command {
+        None | Some(Todo::Run) => {
+            let telemetry = telemetry::init("outbox-relay", &ProcessEnv)?;
+            let ended = runtime.block_on(run());
+            telemetry.shutdown();
+            ended.map(|()| Found::Well)
+        }
+        // A command's output is its own: only warnings are logged beside it.
+        Some(Todo::Operate(command)) => {
+            let telemetry = telemetry::init("outbox-relay", &QuietEnv)?;
+            let ended = runtime.block_on(execute(command, &ProcessEnv));
+            telemetry.shutdown();
+            Ok(ended?)
+        }
+    }
+}
+
+async fn run() -> Result<(), MainError> {
+    let config = Config::from_env(&ProcessEnv)?;
+    let ops_addr = ops_addr(&ProcessEnv)?;
+    let listener = TcpListener::bind(ops_addr)
+        .await
+        .map_err(MainError::Listen)?;
+    Ok(outbox_relay::run(config, listener, Lifecycle::new()).await?)
+}
+
+/// The process's environment, with errors alone logged unless `RUST_LOG` says otherwise.
+struct QuietEnv;
+
+impl Env for QuietEnv {
+    fn get(&self, name: &str) -> Option<String> {
+        let set = ProcessEnv.get(name);
+        match name {
+            "RUST_LOG" => set.or_else(|| Some("error".to_owned())),
+            _ => set,
+        }
+    }
 }

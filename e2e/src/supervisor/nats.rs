@@ -145,9 +145,22 @@ fn users() -> [User; 4] {
         User {
             name: "relay",
             password: secret::password(),
-            publish_allowed: &["events.>", "outbox.wake", "$JS.API.>", "$JS.ACK.>"],
+            // As in deploy/nats.conf.
+            publish_allowed: &[
+                "events.>",
+                "replay.>",
+                "outbox.leases",
+                "$JS.API.STREAM.INFO.EVENTS",
+                "$JS.API.STREAM.CREATE.EVENTS",
+                "$JS.API.STREAM.MSG.GET.EVENTS",
+                "$JS.API.CONSUMER.CREATE.EVENTS",
+                "$JS.API.CONSUMER.CREATE.EVENTS.>",
+                "$JS.API.CONSUMER.MSG.NEXT.EVENTS.>",
+                "$JS.API.CONSUMER.INFO.EVENTS.>",
+                "$JS.API.CONSUMER.DELETE.EVENTS.>",
+            ],
             publish_denied: DESTRUCTIVE,
-            subscribe_allowed: &["outbox.wake", "_INBOX.>"],
+            subscribe_allowed: &["_INBOX.>", "outbox.wake", "outbox.leases"],
         },
         User {
             name: "auditor",

@@ -16,10 +16,9 @@ const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page_files.r
 /// Served in place of a page that was not built.
 const NOT_BUILT: &[u8] = include_bytes!("not_built.html");
 
-/// Scripts, styles and pictures come from here and nowhere else; a WebSocket may also go to another
-/// gateway.
-const SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
-    img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; \
+/// Everything comes from here, the WebSocket included ('self' covers the page's own ws: and wss:,
+/// CSP Level 3).
+const SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
 /// The bundler puts a hash of the content into the names under `/assets`.

@@ -1,7 +1,9 @@
 //! The dead letters' SQL.
 
+use serde::Serialize;
 use shared::shard::Shard;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::shard::fence::{Epoch, EventRef};
 
@@ -74,4 +76,115 @@ pub async fn count_attempt(
     )
     .fetch_optional(pool)
     .await
+}
+
+/// A dead letter, as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Letter {
+    /// The event.
+    pub event_id: Uuid,
+    /// Its aggregate.
+    pub key: String,
+    /// Where it should have gone.
+    pub subject: String,
+    /// `CloudEvents` type.
+    pub r#type: String,
+    /// Why it could not be published.
+    pub reason: String,
+    /// Whether the other events of its key wait for it.
+    pub blocks_key: bool,
+    /// How often the broker refused it.
+    pub attempt_count: i32,
+    /// When it was appended, RFC 3339.
+    pub created_at: String,
+    /// When it was given up, RFC 3339.
+    pub dead_at: String,
+    /// How many events of its key wait.
+    pub waiting: i64,
+    /// Its payload as text.
+    pub payload: String,
+}
+
+/// The dead letters, oldest first, at most `limit`; only that of `event`, if it is given.
+pub async fn letters(pool: &PgPool, event: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Letter>> {
+    sqlx::query_as!(
+        Letter,
+        r#"select event_id, key, subject, type as "type", reason, blocks_key, attempt_count,
+                  to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "created_at!",
+                  to_char(dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "dead_at!",
+                  (select count(*) from outbox_events e
+                   where e.shard = d.shard and e.key = d.key) as "waiting!",
+                  payload::text as "payload!"
+           from outbox_dead d
+           where $1::uuid is null or event_id = $1
+           order by dead_at, shard, id limit $2"#,
+        event,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Puts a dead letter back under its old ids. Its shard's lease ends with it, so that whoever
+/// publishes the shard next begins to read at its first row again, and behind a new fence. Gives
+/// whether there was such a letter.
+pub async fn retry(pool: &PgPool, event: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query_scalar!(
+        r#"with letter as (
+               delete from outbox_dead where event_id = $1 returning *
+           ), freed as (
+               update outbox_shards s
+               set epoch = s.epoch + 1, owner = null, lease_until = statement_timestamp(), low_id = 0
+               from letter where s.shard = letter.shard
+           ), back as (
+               insert into outbox_events
+                   (shard, id, event_id, key, subject, type, payload, carrier, created_at)
+               select shard, id, event_id, key, subject, type, payload, carrier, created_at
+               from letter
+               returning 1
+           ), counted as (
+               update outbox_tally set count = count + 1
+               where name = 'dead_retried' and exists (select from back)
+           )
+           select count(*) as "count!" from back"#,
+        event
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(done == 1)
+}
+
+/// Lets the key of a dead letter go on without it; the letter stays. Gives whether it blocked.
+pub async fn skip(pool: &PgPool, event: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query_scalar!(
+        r#"with letter as (
+               update outbox_dead set blocks_key = false where event_id = $1 and blocks_key
+               returning 1
+           ), counted as (
+               update outbox_tally set count = count + 1
+               where name = 'dead_skipped' and exists (select from letter)
+           )
+           select count(*) as "count!" from letter"#,
+        event
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(done == 1)
+}
+
+/// Removes a dead letter for good; its key goes on. Gives whether there was such a letter.
+pub async fn drop_letter(pool: &PgPool, event: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query_scalar!(
+        r#"with letter as (
+               delete from outbox_dead where event_id = $1 returning 1
+           ), counted as (
+               update outbox_tally set count = count + 1
+               where name = 'dead_dropped' and exists (select from letter)
+           )
+           select count(*) as "count!" from letter"#,
+        event
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(done == 1)
 }

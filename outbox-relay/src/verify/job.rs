@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::entity::{Placed, Report, compare};
-use super::repo::{Lives, Missing, Walk, lives, next_missing, pass, place, recorded, waiting};
+use super::repo::{
+    Lives, Missing, Walk, count, lives, next_missing, pass, place, recorded, waiting,
+};
 use super::scan::{Scan, Stretch};
 use crate::batch::entity::Row;
 use crate::batch::repo::{Debt, settle};
@@ -103,6 +105,10 @@ impl Verification<'_> {
         let compared = self.compare(report).await?;
         for index in 0..self.members.len() {
             self.republish(index, &compared, report).await?;
+            if index + 1 == self.members.len() {
+                // Before the last one passes: whoever waits for that can read it then.
+                count(&self.tools.pool, *report).await?;
+            }
             self.pass(index).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::entity::Placed;
+use super::entity::{Placed, Report};
 use crate::batch::entity::Row;
 use crate::leases::repo::Writer;
 use crate::shard::fence::{EventRef, StoredFence, StreamSeq};
@@ -225,4 +225,22 @@ pub async fn unverified(pool: &PgPool) -> sqlx::Result<i64> {
     )
     .fetch_one(pool)
     .await
+}
+
+/// Adds what a verification came to to the tally of all.
+pub async fn count(pool: &PgPool, report: Report) -> sqlx::Result<()> {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query!(
+        "update outbox_tally t set count = t.count + c.count
+         from (values ('verify_republished', $1::bigint), ('verify_settled', $2::bigint),
+                      ('verify_moved', $3::bigint), ('verify_unknown', $4::bigint)) c (name, count)
+         where t.name = c.name",
+        number(report.republished),
+        number(report.settled),
+        number(report.moved),
+        number(report.unknown)
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

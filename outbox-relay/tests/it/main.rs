@@ -6,10 +6,13 @@
     reason = "what a test cannot do without must be there"
 )]
 
+mod commands;
 mod delivery;
 mod harness;
 mod leases;
 mod outages;
+mod permissions;
 mod poison;
+mod retention;
 mod takeover;
 mod verify;

@@ -1,6 +1,6 @@
 //! A room follows one game for all its viewers on this instance.
 //!
-//! One task per room ([`actor`]) hears of events over NATS and from this instance's own commits,
+//! One task per room (`actor`) hears of events over NATS and from this instance's own commits,
 //! and reads from the log what it missed. Viewers share the [`Timeline`] and hold positions in it.
 
 mod actor;

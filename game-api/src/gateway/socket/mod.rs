@@ -27,7 +27,8 @@ use crate::http::caller::Caller;
 use crate::http::extract::StrictQuery;
 use crate::problem::{Problem, Reason};
 
-/// Bytes of a client's message; the largest, a command of a `turn-log` payload, is under it.
+/// Bytes of a client's message (DESIGN's contract). A `turn-log` payload near its own limit of
+/// 4 KiB goes by `POST`.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// The read buffer, allocated for every socket: a command is a few hundred bytes.
 const READ_BUFFER_BYTES: usize = 1024;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use nats::NatsServer;
 pub(crate) use outbox::Outbox;
 pub(crate) use proxy::Proxy;
-pub(crate) use relay::{Process, Relay};
+pub(crate) use relay::{Process, Relay, command};
 pub(crate) use stream::Stream;
 
 /// How long a test waits for a condition: far longer than it ever takes, so that only what will

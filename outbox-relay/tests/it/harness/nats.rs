@@ -15,14 +15,41 @@ pub(crate) struct NatsServer {
     dir: TempDir,
     port: u16,
     child: Option<Child>,
+    /// Whether anybody may connect.
+    open: bool,
 }
 
 impl NatsServer {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|store| {
+            format!("jetstream {{ store_dir: \"{store}\", sync_interval: always }}\n")
+        })
+        .await
+    }
+
+    /// With the configuration that is committed for deployments, but for port and directory.
+    pub(crate) async fn start_as_deployed() -> Self {
+        let deployed = include_str!("../../../../deploy/nats.conf");
+        Self::start_with(|store| {
+            deployed
+                .replace("store_dir: /data", &format!("store_dir: \"{store}\""))
+                .replace("http_port: 8222", "")
+                .replace("port: 4222", "")
+        })
+        .await
+    }
+
+    async fn start_with(config: impl Fn(&str) -> String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("js").display().to_string();
+        let text = config(&store);
+        let open = !text.contains("authorization");
+        std::fs::write(dir.path().join("nats.conf"), text).unwrap();
         let mut server = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir,
             port: 0,
             child: None,
+            open,
         };
         server.spawn("-1");
         let dir = server.dir.path().to_owned();
@@ -34,12 +61,24 @@ impl NatsServer {
         })
         .await;
         server.port = found.load(Ordering::SeqCst);
-        server.answers().await;
+        if server.open {
+            server.answers().await;
+        }
         server
     }
 
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn client_as(&self, user: &str) -> async_nats::Client {
+        let options = async_nats::ConnectOptions::new()
+            .user_and_password(user.to_owned(), format!("{user}-secret"));
+        options.connect(self.url()).await.unwrap()
+    }
+
+    pub(crate) fn url_as(&self, user: &str) -> String {
+        format!("nats://{user}:{user}-secret@127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -108,15 +147,6 @@ impl NatsServer {
     fn spawn(&mut self, port: &str) {
         let dir = self.dir.path();
         let config = dir.join("nats.conf");
-        let store = dir.join("js");
-        std::fs::write(
-            &config,
-            format!(
-                "jetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
-                store.display()
-            ),
-        )
-        .unwrap();
         let log = std::fs::File::create(dir.join("log")).unwrap();
         let child = Command::new(binary())
             .args([
@@ -130,6 +160,11 @@ impl NatsServer {
             .args(["--ports_file_dir", dir.to_str().unwrap()])
             .stdout(Stdio::null())
             .stderr(log)
+            .envs([
+                ("NATS_RELAY_PASSWORD", "relay-secret"),
+                ("NATS_GATEWAY_PASSWORD", "gateway-secret"),
+                ("NATS_OBSERVER_PASSWORD", "observer-secret"),
+            ])
             .kill_on_drop(true)
             .spawn()
             .expect("nats-server 2.12 or later must be on PATH or named by FOGLINE_NATS_SERVER");

@@ -129,6 +129,20 @@ impl Process {
     }
 }
 
+/// Runs an operator's command; gives its exit code and what it printed.
+pub(crate) async fn command(outbox: &Outbox, nats: &str, arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .env_clear()
+        .envs(variables(outbox, nats, &[]))
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
 /// Sends a signal to a process that the test has started.
 pub(crate) async fn signal(pid: u32, name: &str) {
     let status = Command::new("kill")
