@@ -102,7 +102,11 @@ pub(crate) fn npm_ci() -> Result<()> {
 /// npm, in `web/`.
 pub(crate) fn npm() -> Command {
     let mut npm = Command::new("npm");
-    npm.current_dir(web_dir());
+    // Nothing outside target/ and web/.
+    npm.current_dir(web_dir()).env(
+        "npm_config_cache",
+        environment::target_dir().join("npm-cache"),
+    );
     npm
 }
 

