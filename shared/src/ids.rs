@@ -4,14 +4,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
+
+/// A UUID in its usual form alone: `Uuid` itself also takes braces, URNs and bare digits.
+fn hyphenated(text: &str) -> Option<Uuid> {
+    const HYPHENATED_CHARS: usize = 36;
+    (text.len() == HYPHENATED_CHARS)
+        .then(|| text.parse().ok())
+        .flatten()
+}
 
 macro_rules! typed_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, sqlx::Type,
         )]
         #[serde(transparent)]
         #[sqlx(transparent)]
@@ -37,6 +46,15 @@ macro_rules! typed_id {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 text.parse().map(Self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                hyphenated(&text).map(Self).ok_or_else(|| {
+                    D::Error::custom("an id must be a UUID in its usual form of 36 characters")
+                })
             }
         }
 

@@ -12,6 +12,7 @@ use sqlx::{PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::entity::CommitTimes;
 use super::repo::{CommitRow, Outcome, commit_batch};
 use crate::metrics::Metrics;
 
@@ -35,8 +36,12 @@ pub struct NotWritten;
 #[error("too many writes are waiting")]
 pub struct QueueFull;
 
+/// What follows a commit; it is called even if nobody waits for the answer any more.
+pub type Tell = Box<dyn FnOnce(CommitTimes) + Send>;
+
 struct Waiting {
     row: CommitRow,
+    tell: Tell,
     answer: oneshot::Sender<Result<Outcome, NotWritten>>,
 }
 
@@ -66,10 +71,14 @@ impl Committer {
     ///
     /// # Errors
     /// [`QueueFull`] outside, [`NotWritten`] inside.
-    pub async fn commit(&self, row: CommitRow) -> Result<Result<Outcome, NotWritten>, QueueFull> {
+    pub async fn commit(
+        &self,
+        row: CommitRow,
+        tell: Tell,
+    ) -> Result<Result<Outcome, NotWritten>, QueueFull> {
         let (answer, outcome) = oneshot::channel();
         self.queue
-            .try_send(Waiting { row, answer })
+            .try_send(Waiting { row, tell, answer })
             .map_err(|_| QueueFull)?;
         Ok(outcome.await.unwrap_or(Err(NotWritten)))
     }
@@ -111,9 +120,9 @@ impl Worker {
     }
 
     async fn commit(&mut self, batch: Vec<Waiting>) {
-        let (rows, answers): (Vec<_>, Vec<_>) = batch
+        let (rows, waiters): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .map(|waiting| (waiting.row, waiting.answer))
+            .map(|waiting| (waiting.row, (waiting.tell, waiting.answer)))
             .unzip();
         self.metrics
             .game_commit_batch_size
@@ -127,7 +136,10 @@ impl Worker {
         self.metrics
             .game_commit_seconds
             .observe(started.elapsed().as_secs_f64());
-        for (answer, result) in answers.into_iter().zip(results) {
+        for ((tell, answer), result) in waiters.into_iter().zip(results) {
+            if let Ok(Outcome::Committed(times)) = result {
+                tell(times);
+            }
             // Whoever has stopped waiting learns the truth by sending the command again.
             let _ = answer.send(result);
         }
@@ -180,7 +192,7 @@ impl Worker {
 
     /// One connection of the pool is kept: giving it back and taking it again would cost a round
     /// trip a statement. Dropped in the middle of a statement, it must be closed, not given back.
-    async fn connect(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    async fn connect(&mut self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
         Ok(connection)

@@ -13,6 +13,7 @@ use tokio_util::time::{DelayQueue, delay_queue::Key};
 
 use super::repo;
 use super::service::Games;
+use crate::database::bounded;
 
 /// Timers that may wait to be set; beyond it the sweeper finds the game.
 const TIMERS_QUEUED_MAX: usize = 4096;
@@ -88,7 +89,7 @@ async fn sweeper(games: Games, life: Lifecycle) {
             () = draining.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match repo::due_flags(games.pool(), SWEPT_A_SHARD_MAX).await {
+        match bounded(repo::due_flags(games.pool(), SWEPT_A_SHARD_MAX)).await {
             Ok(due) => {
                 for game in due {
                     games.flag(game).await;

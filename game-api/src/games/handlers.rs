@@ -15,7 +15,7 @@ use shared::telemetry::TraceContext;
 
 use super::entity::{Game, GameStatus};
 use super::repo::LobbyPosition;
-use super::service::{CommandRequest, CreateGame};
+use super::service::{CommandRequest, CreateGame, is_code};
 use crate::app::App;
 use crate::gateway::frame;
 use crate::http::caller::{Caller, SignedIn};
@@ -124,7 +124,13 @@ async fn join_by_code(
     Extension(trace): Extension<TraceContext>,
     StrictJson(body): StrictJson<JoinByCode>,
 ) -> Result<Json<Value>, Problem> {
-    let code = body.code.trim().to_uppercase();
+    let code = body.code.trim().to_ascii_uppercase();
+    if !is_code(&code) {
+        return Err(Problem::new(
+            Reason::NotFound,
+            "there is no game with that code",
+        ));
+    }
     let id = app.games.by_code(&code).await?;
     let game = app.games.join(player, id, Some(&code), &trace).await?;
     Ok(Json(

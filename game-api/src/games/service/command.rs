@@ -1,6 +1,6 @@
 //! A command's way: judge on a copy, commit on a condition, and look again when the copy was old.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{Games, may_see, not_found};
-use crate::games::entity::{self, Action, Change, Game, GameStatus, Logged, Refused};
+use crate::games::entity::{self, Action, Change, CommitTimes, Game, GameStatus, Logged, Refused};
 use crate::games::feed::Committed;
 use crate::games::repo::{self, CommitRow, Outcome};
 use crate::problem::{Problem, Reason};
@@ -146,10 +146,7 @@ impl Games {
                 }
                 Wrote::Not(Outcome::FlagNotFallen) => return Err(refused(Refused::Illegal)),
                 Wrote::Not(Outcome::FlagFallen) => self.flag(id).await,
-                Wrote::Not(Outcome::Held) => {
-                    let wait_ms = rand::rng().random_range(HELD_WAIT_MS);
-                    sleep(Duration::from_millis(wait_ms)).await;
-                }
+                Wrote::Not(Outcome::Held) => held_pause().await,
                 Wrote::Not(_) => {}
             }
         }
@@ -196,8 +193,7 @@ impl Games {
                 // A failed write is counted; the sweeper comes again.
                 _ => return,
             }
-            let wait_ms = rand::rng().random_range(HELD_WAIT_MS);
-            sleep(Duration::from_millis(wait_ms)).await;
+            held_pause().await;
         }
     }
 
@@ -230,8 +226,10 @@ impl Games {
                 let (_, wrote) = self
                     .write(&game, &change, cause, String::new(), trace)
                     .await?;
-                if matches!(wrote, Wrote::Event(_)) {
-                    return self.0.cache.get(&id).ok_or_else(not_found);
+                match wrote {
+                    Wrote::Event(_) => return self.0.cache.get(&id).ok_or_else(not_found),
+                    Wrote::Not(Outcome::Held) => held_pause().await,
+                    Wrote::Not(_) => {}
                 }
             }
             Err(Problem::new(
@@ -267,16 +265,36 @@ impl Games {
             action,
             carrier: append.context.carrier(),
         };
-        let outcome = match self.0.committer.commit(row).await {
+        let made = Arc::new(OnceLock::new());
+        let (games, before, committed, slot) =
+            (self.clone(), game.clone(), change.clone(), made.clone());
+        let tell = move |times: CommitTimes| {
+            let logged = games.committed(&before, &committed, &times, event_id, append.context);
+            let _ = slot.set(logged);
+            drop(append.span);
+        };
+        let outcome = match self.0.committer.commit(row, Box::new(tell)).await {
             Err(full) => return Err(Problem::new(Reason::Unavailable, full.to_string())),
             Ok(Err(failed)) => return Err(self.0.failures.write(&failed)),
             Ok(Ok(outcome)) => outcome,
         };
-        let Outcome::Committed(times) = outcome else {
-            self.0.cache.invalidate(&game.id);
-            return Ok((event_id, Wrote::Not(outcome)));
-        };
-        let after = game.after(change, &times);
+        if let Some(logged) = made.get() {
+            return Ok((event_id, Wrote::Event(logged.clone())));
+        }
+        self.0.cache.invalidate(&game.id);
+        Ok((event_id, Wrote::Not(outcome)))
+    }
+
+    /// What follows a commit, whether or not somebody still waits for its answer.
+    fn committed(
+        &self,
+        game: &Game,
+        change: &Change,
+        times: &CommitTimes,
+        event_id: EventId,
+        trace: TraceContext,
+    ) -> Arc<Logged> {
+        let after = game.after(change, times);
         let logged = Arc::new(Logged {
             game: game.id,
             event_id,
@@ -290,10 +308,10 @@ impl Games {
         self.set_timer(&after);
         self.0.feed.publish(Committed {
             logged: logged.clone(),
-            trace: append.context,
+            trace,
         });
         self.0.wake.ring();
-        Ok((event_id, Wrote::Event(logged)))
+        logged
     }
 
     fn set_timer(&self, game: &Game) {
@@ -343,6 +361,12 @@ impl Games {
 #[derive(Debug, thiserror::Error)]
 #[error("the database did not answer a command within {} s", COMMAND_MAX.as_secs())]
 struct NoAnswer;
+
+/// Another instance holds the game's row: it is done in about this time.
+async fn held_pause() {
+    let wait_ms = rand::rng().random_range(HELD_WAIT_MS);
+    sleep(Duration::from_millis(wait_ms)).await;
+}
 
 /// What a write came to.
 enum Wrote {

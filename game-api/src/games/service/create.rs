@@ -7,9 +7,9 @@ use serde::Deserialize;
 use shared::ids::{GameId, PlayerId};
 use shared::telemetry::TraceContext;
 
-use super::{Games, not_found};
+use super::Games;
 use crate::database::bounded;
-use crate::games::entity::{ClockSettings, EventData, GameStatus, Visibility};
+use crate::games::entity::{ClockSettings, EventData, Game, GameStatus, Visibility};
 use crate::games::repo::{self, NewGame};
 use crate::problem::{Problem, Reason};
 use crate::rules::{self, Seat};
@@ -75,7 +75,7 @@ impl Games {
         creator: PlayerId,
         wanted: &CreateGame,
         trace: &TraceContext,
-    ) -> Result<Arc<super::Game>, Problem> {
+    ) -> Result<Arc<Game>, Problem> {
         let ruleset = rules::by_name(&wanted.ruleset).ok_or_else(|| {
             Problem::new(Reason::Invalid, "ruleset: there is no ruleset of that name")
         })?;
@@ -120,17 +120,19 @@ impl Games {
             }
             Err(sqlx::Error::PoolTimedOut)
         };
-        bounded(write)
+        let game = bounded(write)
             .await
             .map_err(|error| self.0.failures.write(&error))?;
         self.0.wake.ring();
-        self.load(id).await?.ok_or_else(not_found)
+        Ok(self.remember(game))
     }
 
-    async fn insert(&self, new: &NewGame<'_>) -> Result<(), sqlx::Error> {
+    async fn insert(&self, new: &NewGame<'_>) -> Result<Game, sqlx::Error> {
         let mut tx = self.0.pool.begin().await?;
         repo::create_in_tx(&mut tx, new).await?;
-        tx.commit().await
+        let game = repo::load(&mut *tx, new.id).await?;
+        tx.commit().await?;
+        game.ok_or(sqlx::Error::RowNotFound)
     }
 }
 
@@ -145,6 +147,12 @@ fn check_clock(clock: Option<ClockSettings>) -> Result<(), Problem> {
         return Err(Problem::new(Reason::Invalid, detail));
     }
     Ok(())
+}
+
+/// Whether a text can be a game's code at all.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    text.len() == CODE_CHARS && text.bytes().all(|byte| CODE_ALPHABET.contains(&byte))
 }
 
 fn draw_code() -> String {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Games;
-use crate::database::Failures;
+use crate::database::{Failures, bounded};
 use crate::games::entity::Game;
 use crate::games::repo;
 use crate::problem::Problem;
@@ -41,7 +41,7 @@ impl Games {
             .collect();
         seated.sort_unstable();
         seated.dedup();
-        let names = repo::names(&self.0.pool, &seated)
+        let names = bounded(repo::names(&self.0.pool, &seated))
             .await
             .map_err(|error| Failures::read(&error))?;
         Ok(games

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::ids::{GameId, PlayerId};
 
 use super::{Games, may_see, not_found};
-use crate::database::Failures;
+use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, GameStatus};
 use crate::games::repo::{self, LobbyPosition};
 use crate::problem::Problem;
@@ -16,7 +16,7 @@ impl Games {
     /// # Errors
     /// `unavailable` if the database is away.
     pub async fn load(&self, id: GameId) -> Result<Option<Arc<Game>>, Problem> {
-        let game = repo::load(&self.0.pool, id)
+        let game = bounded(repo::load(&self.0.pool, id))
             .await
             .map_err(|error| Failures::read(&error))?;
         Ok(game.map(|game| self.remember(game)))
@@ -46,7 +46,7 @@ impl Games {
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn by_code(&self, code: &str) -> Result<GameId, Problem> {
-        repo::by_code(&self.0.pool, code)
+        bounded(repo::by_code(&self.0.pool, code))
             .await
             .map_err(|error| Failures::read(&error))?
             .ok_or_else(not_found)
@@ -62,7 +62,7 @@ impl Games {
         after: Option<LobbyPosition>,
         limit: i64,
     ) -> Result<Vec<Game>, Problem> {
-        repo::lobby(&self.0.pool, status, after, limit)
+        bounded(repo::lobby(&self.0.pool, status, after, limit))
             .await
             .map_err(|error| Failures::read(&error))
     }

@@ -15,7 +15,7 @@ use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
 
 pub use command::{Accepted, CommandRequest};
-pub use create::CreateGame;
+pub use create::{CreateGame, is_code};
 
 use super::committer::Committer;
 use super::entity::{Game, Visibility};
@@ -98,7 +98,7 @@ impl Games {
 pub fn may_see(game: &Game, viewer: Option<PlayerId>, code: Option<&str>) -> bool {
     game.visibility == Visibility::Public
         || viewer.is_some_and(|player| game.seat_of(player).is_some())
-        || code.is_some_and(|code| code == game.code)
+        || code.is_some_and(|code| code.eq_ignore_ascii_case(&game.code))
 }
 
 fn not_found() -> Problem {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use shared::ids::PlayerId;
 
 use super::Games;
-use crate::database::Failures;
+use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, Logged, Seq};
 use crate::games::repo;
 use crate::problem::{Problem, Reason};
@@ -23,9 +23,14 @@ impl Games {
         if !game.status.is_over() {
             return Err(Reason::LiveGame.into());
         }
-        let events = repo::events_after(&self.0.pool, game.id, Seq(0), RECORD_EVENTS_MAX)
-            .await
-            .map_err(|error| Failures::read(&error))?;
+        let events = bounded(repo::events_after(
+            &self.0.pool,
+            game.id,
+            Seq(0),
+            RECORD_EVENTS_MAX,
+        ))
+        .await
+        .map_err(|error| Failures::read(&error))?;
         let complete = events
             .last()
             .is_some_and(|last| last.moment.seq == game.seq);
