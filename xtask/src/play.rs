@@ -118,7 +118,7 @@ fn where_to_look(stack: &Stack) {
         say(format!("  Postgres  {url}  (reads only)"));
     }
     if let Some(url) = &stack.nats_addresses.reader_url {
-        say(format!("  NATS      {url}  (subscribes only)"));
+        say(format!("  NATS      {url}  (reads only)"));
     }
     say(format!("  Logs      {}", stack.run_dir().logs().display()));
     say("");

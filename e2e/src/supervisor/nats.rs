@@ -32,7 +32,7 @@ pub struct NatsAddresses {
     pub relay_url: String,
     /// For the tests: reads the stream.
     pub auditor_url: String,
-    /// For whoever wants to look: it may subscribe and nothing else.
+    /// For whoever wants to look: it reads and changes nothing.
     pub reader_url: Option<String>,
 }
 
@@ -54,11 +54,14 @@ struct User {
     subscribe_allowed: &'static [&'static str],
 }
 
-/// What would empty a stream or remove what it holds.
+/// What would empty, change or remove a stream, or what it holds.
 const DESTRUCTIVE: &[&str] = &[
-    "$JS.API.STREAM.PURGE.>",
     "$JS.API.STREAM.DELETE.>",
+    "$JS.API.STREAM.PURGE.>",
     "$JS.API.STREAM.MSG.DELETE.>",
+    "$JS.API.STREAM.UPDATE.>",
+    "$JS.API.STREAM.RESTORE.>",
+    "$JS.API.STREAM.SNAPSHOT.>",
 ];
 
 /// Connects to a nats-server, with the user and the password that the URL holds: `async-nats` takes
@@ -172,9 +175,18 @@ fn users() -> [User; 4] {
         User {
             name: "reader",
             password: READER_PASSWORD.to_owned(),
-            publish_allowed: &[],
-            publish_denied: &[">"],
-            subscribe_allowed: &["events.>", "outbox.wake"],
+            // As the observer in deploy/nats.conf.
+            publish_allowed: &[
+                "$JS.API.INFO",
+                "$JS.API.STREAM.NAMES",
+                "$JS.API.STREAM.LIST",
+                "$JS.API.STREAM.INFO.EVENTS",
+                "$JS.API.STREAM.MSG.GET.EVENTS",
+                "$JS.API.DIRECT.GET.EVENTS",
+                "$JS.API.DIRECT.GET.EVENTS.>",
+            ],
+            publish_denied: &[],
+            subscribe_allowed: &["events.>", "outbox.>", "_INBOX.>"],
         },
     ]
 }
@@ -217,23 +229,81 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{configuration, users};
+    use super::{User, configuration, users};
+    use crate::environment::workspace_root;
 
     #[test]
     fn only_the_relay_may_publish_events_and_nobody_may_empty_the_stream() {
-        let users = users();
-        for user in &users {
+        for user in &users() {
             let publishes = user.publish_allowed.contains(&"events.>");
             assert_eq!(publishes, user.name == "relay", "{}", user.name);
-            let whole_api = user.publish_allowed.contains(&"$JS.API.>");
-            assert!(
-                !whole_api || user.publish_denied == super::DESTRUCTIVE,
-                "{} may empty the stream",
-                user.name
-            );
+            let destroys = |subject: &&str| {
+                let wild = *subject == "$JS.API.>" && user.publish_denied != super::DESTRUCTIVE;
+                wild || ["DELETE.EVENTS", "PURGE", "UPDATE"]
+                    .iter()
+                    .any(|verb| subject.contains(&format!("STREAM.{verb}")))
+            };
+            assert!(!user.publish_allowed.iter().any(destroys), "{}", user.name);
         }
-        let text = configuration(4222, "/store", &users);
+        let text = configuration(4222, "/store", &users());
         assert!(text.contains("sync_interval: always"));
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
+
+    /// What is tried here is what is deployed: the same subjects for the same parts.
+    #[test]
+    fn users_may_do_what_their_namesakes_in_deployment_may() {
+        let text = std::fs::read_to_string(workspace_root().join("deploy/nats.conf"))
+            .expect("deploy/nats.conf");
+        let text: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .collect();
+        let quoted = |text: &str| {
+            let mut found: Vec<String> = text
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect();
+            found.sort();
+            found
+        };
+        let denied = text
+            .split("relay_denied = [")
+            .nth(1)
+            .and_then(|rest| rest.split(']').next())
+            .expect("a list");
+        for (name, here) in [
+            ("relay", "relay"),
+            ("gateway", "gateway"),
+            ("observer", "reader"),
+        ] {
+            let block = text
+                .split(&format!("user: {name},"))
+                .nth(1)
+                .and_then(|rest| rest.split("user:").next());
+            let mut deployed = quoted(block.expect("the user"));
+            if name == "relay" {
+                deployed.extend(quoted(denied));
+                deployed.sort();
+            }
+            let users = users();
+            let user: &User = users
+                .iter()
+                .find(|user| user.name == here)
+                .expect("the user");
+            let mut own: Vec<String> = [
+                user.publish_allowed,
+                user.publish_denied,
+                user.subscribe_allowed,
+            ]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+            own.sort();
+            assert_eq!(own, deployed, "{name}");
+        }
     }
 }
