@@ -43,6 +43,11 @@ pub(super) async fn events(
     StrictQuery(query): StrictQuery<PollQuery>,
 ) -> Result<Response, Problem> {
     let (limit, wait) = bounds(&query)?;
+    // A request that waits holds what a stream holds.
+    let place = (!wait.is_zero()).then(|| app.gateway.places().take(caller.player()));
+    let _place = place.transpose().inspect_err(|problem| {
+        app.gateway.rejected(problem.reason);
+    })?;
     let wanted = Wanted {
         game,
         player: caller.player(),

@@ -76,6 +76,13 @@ impl Commands {
         poll_fn(|cx| self.poll_next(games, cx)).await
     }
 
+    /// Carries out what has come, when nobody is left to be answered.
+    pub(super) async fn finish(&mut self, games: &Games) {
+        while !self.are_done() {
+            self.next(games).await;
+        }
+    }
+
     fn poll_next(&mut self, games: &Games, cx: &mut Context<'_>) -> Poll<Done> {
         for i in 0..self.running.len() {
             let running = &mut self.running[i];

@@ -9,7 +9,8 @@ pub(super) struct End {
     pub(super) reason: &'static str,
     /// The code and its sentence; none if the connection is gone or closed already.
     pub(super) close: Option<(u16, &'static str)>,
-    /// Whether the client can still be heard.
+    /// Whether the client can still be heard; without a close code, whether its own close is still
+    /// to be answered.
     pub(super) readable: bool,
 }
 

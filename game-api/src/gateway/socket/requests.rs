@@ -13,19 +13,24 @@ use crate::gateway::frame;
 use crate::gateway::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::problem::{Problem, Reason};
 
+/// The refusal of a message beyond the socket's rate, whatever it says.
+pub(super) fn too_many() -> Problem {
+    Problem::new(Reason::RateLimited, "too many messages on this socket")
+}
+
 impl Session {
     pub(super) async fn message(&mut self, text: &str) -> Result<(), End> {
         let limited = self.messages.check().is_err();
         let Inbound { reference, request } = match inbound::parse(text) {
+            Ok(Inbound { reference, .. }) if limited => {
+                return self.refuse(Some(&reference), &too_many()).await;
+            }
             Ok(inbound) => inbound,
             Err(Refused { reference, problem }) => {
+                let problem = if limited { too_many() } else { problem };
                 return self.refuse(reference.as_deref(), &problem).await;
             }
         };
-        if limited {
-            let problem = Problem::new(Reason::RateLimited, "too many messages on this socket");
-            return self.refuse(Some(&reference), &problem).await;
-        }
         match request {
             Request::Ping => Ok(self
                 .writer
@@ -40,6 +45,7 @@ impl Session {
                     let problem = Problem::new(Reason::RateLimited, detail);
                     return self.refuse(Some(&reference), &problem).await;
                 }
+                self.abandon(game).await?;
                 let (player, manner) = (self.player, Manner::Present);
                 let wanted = Wanted {
                     game,
@@ -67,8 +73,21 @@ impl Session {
         }
     }
 
+    /// Gives up a subscription that has not opened, and says so under its name; says whether there
+    /// was one.
+    async fn abandon(&mut self, game: GameId) -> Result<bool, End> {
+        let Some(reference) = self.topics.abandon(game) else {
+            return Ok(false);
+        };
+        let detail = "a later request for the topic came before the subscription was open";
+        let problem = Problem::new(Reason::Conflict, detail);
+        self.refuse(Some(&reference), &problem).await?;
+        Ok(true)
+    }
+
     async fn unsubscribe(&mut self, reference: &str, game: GameId) -> Result<(), End> {
-        if self.topics.close(game) {
+        let abandoned = self.abandon(game).await?;
+        if self.topics.close(game) || abandoned {
             let topic = &frame::topic(game);
             return Ok(self
                 .writer
@@ -125,7 +144,7 @@ impl Session {
                     .await
             }
             Step::Opened(reference, Err(problem)) => {
-                self.topics.close(game);
+                self.topics.abandon(game);
                 self.refuse(Some(&reference), &problem).await
             }
         }
@@ -151,7 +170,7 @@ impl Session {
         if let Some(snapshot) = snapshot {
             self.writer.frame(&snapshot, false).await?;
         }
-        self.topics.resume(game, Box::new(subscription));
+        self.topics.opened(game, Box::new(subscription));
         Ok(())
     }
 

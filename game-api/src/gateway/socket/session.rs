@@ -13,12 +13,13 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand::RngExt;
 use shared::ids::{GameId, PlayerId};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tungstenite::error::CapacityError;
 
 use super::commands::{Commands, Done};
 use super::end::End;
 use super::outbound::Outbound;
+use super::requests;
 use super::topics::{Step, Topics};
 use super::writer::Writer;
 use crate::app::App;
@@ -33,7 +34,8 @@ const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(5);
 const MESSAGES_PER_S: NonZeroU32 = NonZeroU32::new(50).unwrap();
 /// Messages of one socket at once: every topic subscribed twice over.
 const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// In a drain, the time for commands in flight to be answered.
+/// In a drain, the time for commands in flight to be answered; after a socket's end, the time for
+/// those that had come to be carried out.
 const DRAIN_COMMANDS_MAX: Duration = Duration::from_secs(3);
 
 /// What a socket's loop was woken by.
@@ -87,17 +89,33 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
         () = stopping.cancelled() => End::DRAIN,
     };
     let Session {
+        app,
         writer,
         topics,
-        commands,
+        mut commands,
+        leaving,
         ..
     } = session;
-    drop((topics, commands));
+    drop(topics);
     let disconnects = &gateway.metrics().gateway_disconnects_total;
     disconnects.with_label_values(&[end.reason]).inc();
-    if let Some((code, reason)) = end.close {
-        writer.close(code, reason, end.readable).await;
-    }
+    let goodbye = async move {
+        match end.close {
+            Some((code, reason)) => writer.close(code, reason, end.readable).await,
+            None if end.readable => writer.part().await,
+            None => drop(writer),
+        }
+    };
+    // Who sends a command and goes has sent it all the same.
+    let until = leaving.unwrap_or_else(|| Instant::now() + DRAIN_COMMANDS_MAX);
+    let finished = async {
+        tokio::select! {
+            () = commands.finish(&app.games) => {}
+            () = sleep_until(until) => {}
+            () = stopping.cancelled() => {}
+        }
+    };
+    tokio::join!(goodbye, finished);
     drop(place);
 }
 
@@ -162,7 +180,10 @@ impl Session {
         match message {
             Message::Text(text) => self.message(&text).await,
             Message::Binary(_) => {
-                let problem = Problem::new(Reason::Invalid, "messages are JSON in text frames");
+                let problem = self.messages.check().map_or_else(
+                    |_| requests::too_many(),
+                    |()| Problem::new(Reason::Invalid, "messages are JSON in text frames"),
+                );
                 self.refuse(None, &problem).await
             }
             Message::Ping(_) | Message::Pong(_) => Ok(()),
@@ -242,7 +263,7 @@ async fn late(first_message: &mut Option<Pin<Box<Sleep>>>) {
 async fn drain_over(leaving: Option<Instant>, commands_are_done: bool) {
     match leaving {
         Some(_) if commands_are_done => {}
-        Some(until) => tokio::time::sleep_until(until).await,
+        Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
 }

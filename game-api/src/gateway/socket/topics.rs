@@ -1,6 +1,7 @@
 //! The topics of one socket. Each is a future that waits for its next frames; together they are
 //! polled in place, so that a quiet topic costs nothing but its own wait.
 
+use std::collections::HashSet;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub(super) enum Step {
 
 struct Topic {
     game: GameId,
+    /// The client's name for a subscription that has neither opened nor been refused yet. An open
+    /// one of the same game stays beside it until then.
+    opening: Option<String>,
     step: ReusableBoxFuture<'static, Step>,
     /// Nothing to poll: the step was taken and the subscription is with the session.
     taken: bool,
@@ -50,13 +54,15 @@ impl Topics {
 
     /// Whether there is no room for another one.
     pub(super) fn are_full(&self) -> bool {
-        self.topics.len() >= TOPICS_MAX
+        let games: HashSet<GameId> = self.topics.iter().map(|topic| topic.game).collect();
+        games.len() >= TOPICS_MAX
     }
 
-    /// Begins to open a subscription; an earlier one of the same game ends here.
+    /// Begins to open a subscription. An open one of the same game goes on until this one has
+    /// opened; one that has not opened must have been abandoned.
     pub(super) fn open(&mut self, gateway: &Gateway, reference: String, wanted: Wanted) {
         let game = wanted.game;
-        self.close(game);
+        let opening = Some(reference.clone());
         let gateway = gateway.clone();
         let step = ReusableBoxFuture::new(async move {
             let opened = Subscription::open(&gateway, wanted).await;
@@ -64,14 +70,33 @@ impl Topics {
         });
         self.topics.push(Topic {
             game,
+            opening,
             step,
             taken: false,
         });
     }
 
-    /// Goes on with a subscription whose step was taken.
-    pub(super) fn resume(&mut self, game: GameId, subscription: Box<Subscription>) {
+    /// Gives up a subscription that has not opened; gives the client's name for it.
+    pub(super) fn abandon(&mut self, game: GameId) -> Option<String> {
+        let opening = |topic: &Topic| topic.game == game && topic.opening.is_some();
+        let at = self.topics.iter().position(opening)?;
+        self.topics.remove(at).opening
+    }
+
+    /// Goes on with a subscription that has opened; an earlier one of the same game ends here.
+    pub(super) fn opened(&mut self, game: GameId, subscription: Box<Subscription>) {
+        self.topics
+            .retain(|topic| topic.game != game || topic.opening.is_some());
         if let Some(topic) = self.topics.iter_mut().find(|topic| topic.game == game) {
+            topic.opening = None;
+        }
+        self.resume(game, subscription);
+    }
+
+    /// Goes on with a subscription whose frames were taken.
+    pub(super) fn resume(&mut self, game: GameId, subscription: Box<Subscription>) {
+        let open = |topic: &&mut Topic| topic.game == game && topic.opening.is_none();
+        if let Some(topic) = self.topics.iter_mut().find(open) {
             topic.step.set(next(subscription));
             topic.taken = false;
         }

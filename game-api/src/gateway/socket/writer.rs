@@ -121,6 +121,12 @@ impl Writer {
         let _ = timeout(GOODBYE_MAX, goodbye).await;
     }
 
+    /// Answers the client's own close: the answer was made when the close was read, and waits for
+    /// a flush. Without it the client would take the end for a broken connection.
+    pub(super) async fn part(mut self) {
+        let _ = timeout(GOODBYE_MAX, self.socket.close()).await;
+    }
+
     async fn put(&mut self, message: Message) -> Result<(), WriteError> {
         self.dirty = true;
         within(self.socket.feed(message)).await

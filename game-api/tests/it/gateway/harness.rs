@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tower::ServiceExt;
@@ -377,6 +378,16 @@ impl Socket {
         message["ref"] = json!(reference);
         self.send(&message).await;
         reference
+    }
+
+    /// Closes the socket as a client does that is done.
+    pub(super) async fn close(&mut self) {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "done".into(),
+        };
+        let close = Message::Close(Some(frame));
+        self.socket.send(close).await.unwrap();
     }
 
     /// The next message of the server.

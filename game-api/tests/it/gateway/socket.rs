@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use shared::ids::{CommandId, GameId};
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio_tungstenite::tungstenite;
 
-use super::harness::{Instance, NatsServer, numbers};
+use super::harness::{Instance, NatsServer, kinds, numbers, until};
 
 #[sqlx::test(migrations = "../migrations")]
 async fn every_bad_message_is_refused_by_name_and_the_socket_stays_usable(pool: PgPool) {
@@ -287,5 +287,170 @@ async fn who_takes_nothing_is_given_up_and_costs_the_others_nothing(pool: PgPool
     }
     drop(deaf);
     drop(other);
+    a.stop().await;
+}
+
+/// Holds every game, so that nothing of one is read or written until the end of the transaction.
+async fn hold_games(pool: &PgPool) -> Transaction<'static, Postgres> {
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("lock table games in access exclusive mode")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    held
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_closes_is_answered_and_the_commands_sent_before_are_carried_out(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let (white, black) = (a.register().await, a.register().await);
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    a.join(&black, &game).await;
+    let mut socket = a.socket(Some(&white)).await;
+    let held = hold_games(&pool).await;
+    // The second waits for the first, and so has not begun when the client goes.
+    for action in [
+        json!({"type": "move", "uci": "e2e4"}),
+        json!({"type": "resign"}),
+    ] {
+        let id = CommandId::generate();
+        socket
+            .ask(json!({"type": "command", "game": game, "command_id": id, "action": action}))
+            .await;
+    }
+    socket.close().await;
+    let close = socket.next_or_close().await.unwrap_err().unwrap();
+    assert_eq!(u16::from(close.code), 1000);
+    held.rollback().await.unwrap();
+    until("both commands are carried out", async || {
+        let path = format!("/v1/games/{game}");
+        let (_, view) = a.get(&path, Some(&white.token)).await;
+        view.to_string().contains(r#""finished""#)
+    })
+    .await;
+    let events = format!("/v1/games/{game}/events");
+    let (_, log) = a.get(&events, Some(&white.token)).await;
+    let frames = log["frames"].as_array().unwrap();
+    assert!(kinds(frames).contains(&"moved"), "{log}");
+    assert_eq!(kinds(frames).last(), Some(&"ended"), "{log}");
+    let disconnects = &a.app.metrics.gateway_disconnects_total;
+    assert_eq!(disconnects.with_label_values(&["closed"]).get(), 1);
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_refused_subscription_leaves_the_one_before_it_as_it_was(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let (white, black) = (a.register().await, a.register().await);
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    a.join(&black, &game).await;
+    let mut socket = a.socket(Some(&white)).await;
+    socket.subscribe(&game, None).await;
+    let n = numbers(&socket.frames(1).await)[0];
+    let refused = socket.subscribe(&game, Some("junk")).await;
+    assert_eq!(refused["reason"], "invalid", "{refused}");
+    a.moves(&white, &game, "e2e4").await;
+    assert_eq!(numbers(&socket.frames(1).await), [n + 1]);
+    // One that opens takes its place: what follows comes once.
+    assert_eq!(socket.subscribe(&game, None).await["type"], "subscribed");
+    assert_eq!(numbers(&socket.frames(1).await), [n + 1]);
+    assert_eq!(a.app.metrics.gateway_subscriptions.get(), 1);
+    a.moves(&black, &game, "e7e5").await;
+    a.moves(&white, &game, "d2d4").await;
+    assert_eq!(numbers(&socket.frames(2).await), [n + 2, n + 3]);
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_subscription_given_up_before_it_was_open_is_answered(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let white = a.register().await;
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut socket = a.socket(Some(&white)).await;
+    let held = hold_games(&pool).await;
+    let topic = format!("game:{game}");
+    let first = socket
+        .ask(json!({"type": "subscribe", "topic": topic}))
+        .await;
+    let second = socket
+        .ask(json!({"type": "subscribe", "topic": topic}))
+        .await;
+    let replaced = socket.next().await;
+    assert_eq!(
+        (&replaced["ref"], &replaced["reason"]),
+        (&json!(first), &json!("conflict"))
+    );
+    let third = socket
+        .ask(json!({"type": "unsubscribe", "topic": topic}))
+        .await;
+    let given_up = socket.next().await;
+    assert_eq!(
+        (&given_up["ref"], &given_up["reason"]),
+        (&json!(second), &json!("conflict"))
+    );
+    let unsubscribed = socket.next().await;
+    assert_eq!(
+        (&unsubscribed["ref"], &unsubscribed["type"]),
+        (&json!(third), &json!("unsubscribed"))
+    );
+    held.rollback().await.unwrap();
+    assert_eq!(socket.subscribe(&game, None).await["type"], "subscribed");
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn malformed_messages_are_limited_like_all_others(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let mut socket = a.socket(None).await;
+    let malformed = json!({"type": "nonsense", "ref": "a"}).to_string();
+    let limited = loop {
+        socket.send_text(&malformed).await;
+        let error = socket.next().await;
+        if error["reason"] != "invalid" {
+            break error;
+        }
+    };
+    assert_eq!(
+        (&limited["ref"], &limited["reason"]),
+        (&json!("a"), &json!("rate_limited"))
+    );
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_SOCKETS_PER_PLAYER", "1")]).await;
+    let white = a.register().await;
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let socket = a.socket(Some(&white)).await;
+    let path = format!("/v1/games/{game}/events");
+    let waiting = format!("{path}?wait_ms=1");
+    let (status, _) = a.get(&waiting, Some(&white.token)).await;
+    assert_eq!(status.as_u16(), 429);
+    let (status, _) = a.get(&path, Some(&white.token)).await;
+    assert_eq!(status.as_u16(), 200);
+    drop(socket);
+    until("the place is given back", async || {
+        let (status, _) = a.get(&waiting, Some(&white.token)).await;
+        status.as_u16() == 200
+    })
+    .await;
     a.stop().await;
 }
