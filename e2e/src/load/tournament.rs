@@ -1,6 +1,7 @@
 //! Many games, some at a time.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::{Semaphore, watch};
@@ -10,7 +11,12 @@ use uuid::Uuid;
 use super::bot::{Bot, Played, watch as spectate};
 use super::latency::LatencyBook;
 use crate::client::protocol::{Side, ViewClass};
-use crate::client::{Api, Follower, NewGame, Recording, Transport};
+use crate::client::{Api, Follower, NewGame, Recording, Refusal, Session, Transport};
+
+/// A gateway that was killed is started again within a second; a busy machine takes longer.
+const GATEWAY_BACK_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to seat the players of a game.
+const SEATING_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many games, and how.
 #[derive(Clone, Debug)]
@@ -124,11 +130,17 @@ async fn play_game(
 ) -> Result<GameRecord> {
     let count = plan.gateways.len();
     let [home, away] = [nth % count, (nth + 1) % count];
-    let [white_api, black_api] = [home, away].map(|at| Api::new(&plan.gateways[at]));
-    let white = white_api.register(&format!("white {nth}")).await?;
-    let black = black_api.register(&format!("black {nth}")).await?;
-    let game = white_api.create_game(&white, &NewGame::default()).await?.id;
-    black_api.join(&black, game).await?;
+    let apis = [home, away].map(|at| Api::new(&plan.gateways[at]));
+    let begun = Instant::now();
+    let (white, black, game) = loop {
+        match seat_two(&apis, nth).await {
+            // A gateway was killed just now: it is back in a moment, and the game begins anew.
+            Err(Refusal::NoAnswer(_)) if begun.elapsed() < GATEWAY_BACK_MAX => {
+                tokio::time::sleep(SEATING_PAUSE).await;
+            }
+            seated => break seated?,
+        }
+    };
     let [white_by, black_by] = plan.transports[nth % plan.transports.len()];
     let bot = |session, home, side, transport| Bot {
         gateways: plan.gateways.clone(),
@@ -156,6 +168,18 @@ async fn play_game(
         spectator,
         late,
     })
+}
+
+/// Two new players at a new game, each at a gateway of their own.
+async fn seat_two(
+    [white, black]: &[Api; 2],
+    nth: usize,
+) -> Result<(Session, Session, Uuid), Refusal> {
+    let creator = white.register(&format!("white {nth}")).await?;
+    let joiner = black.register(&format!("black {nth}")).await?;
+    let game = white.create_game(&creator, &NewGame::default()).await?.id;
+    black.join(&joiner, game).await?;
+    Ok((creator, joiner, game))
 }
 
 /// Reads the whole log as one who comes late.
