@@ -1,0 +1,109 @@
+//! What the shards of a turn send next.
+
+use std::collections::HashMap;
+
+use shared::shard::Shard;
+
+use super::Turn;
+use super::member::{JobEnd, Sending};
+use crate::batch::entity::{Row, sendable};
+use crate::batch::repo::{Wanted, next_rows};
+use crate::config::BATCH_MESSAGES_MAX;
+use crate::shard::machine::Todo;
+
+impl Turn<'_> {
+    /// What each shard sends next: a fence alone, or the rows that wait with one before them.
+    pub(super) async fn gather(&mut self) -> Vec<Sending> {
+        self.stop_leavers();
+        let mut sendings = Vec::new();
+        let mut readers = Vec::new();
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if member.end.is_some() {
+                continue;
+            }
+            match member.state.machine.todo() {
+                Todo::WriteFence { expect, .. } => sendings.push(Sending {
+                    member: index,
+                    expect,
+                    events: Vec::new(),
+                    rows: Vec::new(),
+                    full: true,
+                }),
+                Todo::Publish if member.state.machine.verified() => readers.push(index),
+                Todo::Publish => member.end = Some(JobEnd::Unverified),
+                _ => {}
+            }
+        }
+        let places = sendings.len() + readers.len();
+        self.read_rows(&readers, places, &mut sendings).await;
+        sendings
+    }
+
+    async fn read_rows(&mut self, readers: &[usize], places: usize, out: &mut Vec<Sending>) {
+        if readers.is_empty() {
+            return;
+        }
+        let messages = usize::try_from(BATCH_MESSAGES_MAX).unwrap_or(usize::MAX);
+        let each = ((messages - places) / places).max(1);
+        let wanted: Vec<Wanted> = readers
+            .iter()
+            .map(|index| {
+                let member = &self.members[*index];
+                Wanted {
+                    shard: member.state.shard,
+                    after: member.after,
+                    limit: member.state.limit.rows().min(each),
+                }
+            })
+            .collect();
+        let count = i64::try_from(readers.len()).unwrap_or(i64::MAX);
+        let bytes_each = self.tools.config.batch_bytes_max / count;
+        let mut by_shard: HashMap<Shard, Vec<Row>> = HashMap::new();
+        match next_rows(&self.tools.pool, &wanted, bytes_each).await {
+            Ok(rows) => {
+                for (shard, row) in rows {
+                    by_shard.entry(shard).or_default().push(row);
+                }
+            }
+            Err(error) => {
+                let end = self.database_away(wanted[0].shard, &error);
+                for index in readers {
+                    self.members[*index].end = Some(end);
+                }
+                return;
+            }
+        }
+        for (index, wanted) in readers.iter().zip(wanted) {
+            let rows = by_shard.remove(&wanted.shard).unwrap_or_default();
+            if rows.is_empty() {
+                self.members[*index].end = Some(JobEnd::Idle);
+            } else {
+                out.extend(self.sending(*index, rows, wanted.limit).await);
+            }
+        }
+    }
+
+    /// The rows up to the first that cannot be published; if that is the first, it is a dead
+    /// letter, and the shard sends nothing in this batch.
+    async fn sending(&mut self, index: usize, mut rows: Vec<Row>, limit: usize) -> Option<Sending> {
+        let full = rows.len() >= limit;
+        let count = match sendable(&rows, self.facts.max_payload) {
+            Ok(count) => count,
+            Err(why) => {
+                self.bury(index, &rows[0], &why).await;
+                return None;
+            }
+        };
+        let cut = count < rows.len();
+        rows.truncate(count);
+        let state = &mut self.members[index].state;
+        state.alone = full;
+        Some(Sending {
+            member: index,
+            expect: state.machine.holding()?,
+            events: rows.iter().map(Row::event_ref).collect(),
+            rows,
+            full: full || cut,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! A shard between turns, in a turn, and in a batch.
+
+use shared::shard::Shard;
+use tokio_util::sync::CancellationToken;
+
+use super::tools::Tools;
+use crate::batch::entity::{BatchLimit, Row};
+use crate::leases::repo::Writer;
+use crate::shard::fence::{EventRef, StreamSeq};
+use crate::shard::machine::{End, Machine};
+
+/// A leased shard, between jobs.
+#[derive(Debug)]
+pub struct ShardState {
+    /// Which.
+    pub shard: Shard,
+    /// Where the protocol stands.
+    pub machine: Machine,
+    /// The stream's generation that the machine was made for.
+    pub generation: i64,
+    /// How many rows the next batch may have.
+    pub limit: BatchLimit,
+    /// Its next batch is its own: many rows wait, or one of its events was refused.
+    pub alone: bool,
+}
+
+impl ShardState {
+    /// Under which lease this instance writes to the shard's rows.
+    #[must_use]
+    pub fn writer<'a>(&self, tools: &'a Tools) -> Writer<'a> {
+        Writer {
+            owner: &tools.owner,
+            shard: self.shard,
+            epoch: self.machine.epoch(),
+            generation: self.generation,
+        }
+    }
+}
+
+/// Why a shard's turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Nothing waits, as far as was seen.
+    Idle,
+    /// More waits, but others have their turn.
+    More,
+    /// It was told to stop, and owes nothing that could be settled now.
+    Stopped,
+    /// The broker or the database does not do its part now.
+    Pause,
+    /// The shard may not be published before it is verified.
+    Unverified,
+    /// The shard is not this instance's to publish.
+    Ended(End),
+}
+
+/// A shard in a turn.
+#[derive(Debug)]
+pub struct Member {
+    /// The shard.
+    pub state: ShardState,
+    /// No row up to this id is pending.
+    pub after: i64,
+    /// Cancelled when the shard has to be handed over.
+    pub stop: CancellationToken,
+    /// Why its turn ended, once it has.
+    pub end: Option<JobEnd>,
+}
+
+/// A part of a batch about to be sent, and where it comes from.
+pub(super) struct Sending {
+    pub(super) member: usize,
+    pub(super) expect: StreamSeq,
+    pub(super) events: Vec<EventRef>,
+    pub(super) rows: Vec<Row>,
+    pub(super) full: bool,
+}

@@ -1,0 +1,159 @@
+//! The thin shell around the shards' state machines: a turn of one or several shards, whose fences
+//! and events travel in one atomic batch.
+
+mod answer;
+mod gather;
+mod member;
+mod refusals;
+mod republish;
+mod send;
+mod settle;
+mod tools;
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use shared::shard::Shard;
+
+pub use self::member::{JobEnd, Member, ShardState};
+pub use self::tools::Tools;
+use super::machine::{End, Todo};
+use crate::error::{chain, database_sentence};
+use crate::leases::repo::holds;
+use crate::metrics::FailureKind;
+use crate::stream::error::BrokerError;
+use crate::stream::publisher::Publisher;
+use crate::stream::repo::read_fence;
+use crate::stream::watcher::{Facts, declare};
+
+/// Batches of one turn: then other shards have theirs.
+const BATCHES_A_TURN_MAX: usize = 8;
+
+/// A turn of some shards.
+pub struct Turn<'a> {
+    /// The shards.
+    pub members: &'a mut [Member],
+    /// This worker's way to the broker.
+    pub publisher: &'a mut Publisher,
+    /// What it works with.
+    pub tools: &'a Tools,
+    /// What is known of the stream.
+    pub facts: &'a Facts,
+}
+
+impl Turn<'_> {
+    /// Runs until every shard has nothing to do, has had its turn, or cannot go on.
+    pub async fn run(mut self) {
+        for _ in 0..BATCHES_A_TURN_MAX {
+            self.prepare().await;
+            let read_at = Instant::now();
+            let sendings = self.gather().await;
+            if sendings.is_empty() {
+                if self.members.iter().all(|member| member.end.is_some()) {
+                    return;
+                }
+                continue;
+            }
+            self.send(sendings, read_at).await;
+            self.settle_all(false).await;
+        }
+        for member in self.members.iter_mut() {
+            member.end.get_or_insert(JobEnd::More);
+        }
+    }
+
+    /// Reads fences and settles what they list, until every shard may send or has ended.
+    async fn prepare(&mut self) {
+        loop {
+            self.settle_all(true).await;
+            self.stop_leavers();
+            let broker = &self.tools.broker;
+            let reads = self
+                .members
+                .iter()
+                .enumerate()
+                .filter(|(_, member)| member.end.is_none())
+                .filter(|(_, member)| member.state.machine.todo() == Todo::ReadFence)
+                .map(|(index, member)| {
+                    let shard = member.state.shard;
+                    async move { (index, read_fence(broker, shard).await) }
+                });
+            let reads = join_all(reads).await;
+            if reads.is_empty() {
+                break;
+            }
+            for (index, found) in reads {
+                match found {
+                    Ok(found) => self.members[index].state.machine.fence_read(found),
+                    Err(error) => self.pause_for_broker(index, &error),
+                }
+            }
+        }
+        for index in 0..self.members.len() {
+            if self.members[index].end.is_none()
+                && let Todo::End(end) = self.members[index].state.machine.todo()
+            {
+                let end = self.end(index, end).await;
+                self.members[index].end = Some(end);
+            }
+        }
+    }
+
+    /// Who has to be handed over sends nothing any more.
+    fn stop_leavers(&mut self) {
+        for member in self.members.iter_mut() {
+            let owes = matches!(member.state.machine.todo(), Todo::Settle(_) | Todo::End(_));
+            if member.end.is_none() && member.stop.is_cancelled() && !owes {
+                member.end = Some(JobEnd::Stopped);
+            }
+        }
+    }
+
+    /// The machine has come to an end. If the stream or the database went back, the generation goes
+    /// up, so that no relay publishes before the shard is verified.
+    async fn end(&self, index: usize, end: End) -> JobEnd {
+        let (tools, state) = (self.tools, &self.members[index].state);
+        let lost = match end {
+            End::Deposed | End::Foreign(_) => return JobEnd::Ended(end),
+            End::StreamLost | End::DatabaseWentBack => end,
+            End::Outrun => {
+                let epoch = state.machine.epoch();
+                match holds(&tools.pool, &tools.owner, state.shard, epoch).await {
+                    Ok(true) => End::DatabaseWentBack,
+                    Ok(false) => return JobEnd::Ended(End::Deposed),
+                    Err(error) => return self.database_away(state.shard, &error),
+                }
+            }
+        };
+        let declared = declare(&tools.broker, &tools.pool, state.generation).await;
+        tools.look_now.notify_one();
+        match declared {
+            Ok(first) => {
+                if first {
+                    tools.metrics.failed(FailureKind::StreamLost);
+                    tracing::error!(
+                        outbox.shard = %state.shard,
+                        "{lost}; nothing is published before it is verified"
+                    );
+                }
+                JobEnd::Ended(lost)
+            }
+            Err(error) => {
+                tracing::warn!(outbox.shard = %state.shard, "{lost}, which could not be noted: {error}");
+                JobEnd::Pause
+            }
+        }
+    }
+
+    fn pause_for_broker(&mut self, index: usize, error: &BrokerError) {
+        self.tools.metrics.failed(FailureKind::BrokerAway);
+        tracing::warn!(outbox.shard = %self.members[index].state.shard, "{}", chain(error));
+        self.members[index].end = Some(JobEnd::Pause);
+    }
+
+    fn database_away(&self, shard: Shard, error: &sqlx::Error) -> JobEnd {
+        self.tools.metrics.failed(FailureKind::DatabaseAway);
+        tracing::warn!(outbox.shard = %shard, "{}", database_sentence(error));
+        JobEnd::Pause
+    }
+}

@@ -1,0 +1,73 @@
+//! Takes out of the outbox what stands in the stream.
+
+use shared::shard::Shard;
+
+use super::Turn;
+use super::member::JobEnd;
+use crate::batch::repo::{Debt, settle};
+use crate::shard::fence::StoredFence;
+use crate::shard::machine::Todo;
+use crate::verify::repo::place_fence;
+
+impl Turn<'_> {
+    /// Settles what stands in the stream, for all shards in one statement. Also for those whose
+    /// turn has ended: what was stored is settled before the shard is given back.
+    pub(super) async fn settle_all(&mut self, read_back: bool) {
+        let owing: Vec<(usize, StoredFence)> = self
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| member.end != Some(JobEnd::Pause))
+            .filter_map(|(index, member)| match member.state.machine.todo() {
+                Todo::Settle(fence) => Some((index, fence)),
+                _ => None,
+            })
+            .collect();
+        if owing.is_empty() {
+            return;
+        }
+        match self.settle(&owing, read_back).await {
+            Ok(held) => {
+                for (index, _) in owing {
+                    let state = &mut self.members[index].state;
+                    state.machine.settled(held.contains(&state.shard));
+                }
+            }
+            Err(error) => {
+                for (index, _) in owing {
+                    let shard = self.members[index].state.shard;
+                    self.members[index].end = Some(self.database_away(shard, &error));
+                }
+            }
+        }
+    }
+
+    /// During a verification a fence may also list events that were published again: those have a
+    /// new place.
+    async fn settle(
+        &self,
+        owing: &[(usize, StoredFence)],
+        read_back: bool,
+    ) -> sqlx::Result<Vec<Shard>> {
+        let tools = self.tools;
+        let debts: Vec<Debt<'_>> = owing
+            .iter()
+            .map(|(index, fence)| Debt {
+                writer: self.members[*index].state.writer(tools),
+                placed: fence.placed().collect(),
+            })
+            .collect();
+        let settlement = settle(&tools.pool, &debts).await?;
+        tools.metrics.published.inc_by(settlement.rows);
+        if read_back {
+            tools.metrics.duplicates_prevented.inc_by(settlement.rows);
+        }
+        for (index, fence) in owing {
+            let state = &self.members[*index].state;
+            if !state.machine.verified() && settlement.held.contains(&state.shard) {
+                place_fence(&tools.pool, state.writer(tools), fence).await?;
+            }
+        }
+        Ok(settlement.held)
+    }
+}

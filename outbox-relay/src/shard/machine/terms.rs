@@ -1,0 +1,61 @@
+//! What a machine asks of the shell, what it is told, and how it ends.
+
+use uuid::Uuid;
+
+#[cfg(doc)]
+use super::Machine;
+use crate::shard::fence::{Fence, StoredFence, StreamSeq};
+
+/// What the shell has to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Read the shard's fence from the stream, then [`Machine::fence_read`].
+    ReadFence,
+    /// Delete the rows of these events and record them as published, then [`Machine::settled`].
+    Settle(StoredFence),
+    /// Write this fence alone, if the shard's last is still at `expect`; then
+    /// [`Machine::answered`].
+    WriteFence {
+        /// Where the shard's last fence must stand.
+        expect: StreamSeq,
+        /// The fence to write.
+        fence: Fence,
+    },
+    /// Read rows and publish them with a fence from [`Machine::begin_batch`], then
+    /// [`Machine::answered`].
+    Publish,
+    /// Nothing more: the shard is not this instance's to publish.
+    End(End),
+}
+
+/// What the broker said to a fence, with or without events behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Stored, the fence at this position.
+    Stored(StreamSeq),
+    /// Refused, or no answer came: what holds must be read back.
+    Unclear,
+    /// It never left this process.
+    NotSent,
+}
+
+/// Why a shard cannot be published by this instance any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum End {
+    /// Another instance has it.
+    #[error("another instance has taken the shard over")]
+    Deposed,
+    /// The fence has an epoch that the database has not given yet: another instance is ahead, or
+    /// the database has lost commits. Whoever still has the lease knows that it is the latter.
+    #[error("the shard's fence was written under an epoch that is not below this lease's")]
+    Outrun,
+    /// The stream does not hold what the database knows it to have held.
+    #[error("the stream has lost the shard's fence or went back behind it")]
+    StreamLost,
+    /// The database does not know what it knew when the fence was written.
+    #[error("the database went back behind what it had recorded when the fence was written")]
+    DatabaseWentBack,
+    /// The fence is of another outbox.
+    #[error("the shard's fence was written by the outbox {0}")]
+    Foreign(Uuid),
+}

@@ -1,0 +1,194 @@
+use super::*;
+
+const OUTBOX: Uuid = Uuid::from_u128(1);
+
+fn claim(epoch: i64, recorded: u64) -> Claim {
+    Claim {
+        outbox: OUTBOX,
+        epoch: Epoch(epoch),
+        recorded: StreamSeq(recorded),
+        verified: true,
+    }
+}
+
+fn event(id: i64) -> EventRef {
+    EventRef(id, Uuid::from_u128(u128::from(id.unsigned_abs())))
+}
+
+fn stored(at: u64, epoch: i64, settled: u64, ids: &[i64]) -> StoredFence {
+    StoredFence {
+        at: StreamSeq(at),
+        fence: Fence {
+            outbox: OUTBOX,
+            epoch: Epoch(epoch),
+            settled: StreamSeq(settled),
+            events: ids.iter().copied().map(event).collect(),
+        },
+    }
+}
+
+/// A machine that holds the shard with its own fence at `at`.
+fn holding(epoch: i64, at: u64) -> Machine {
+    let mut machine = Machine::new(claim(epoch, 0));
+    machine.fence_read(None);
+    machine.answered(Answer::Stored(StreamSeq(at)), Vec::new());
+    assert_eq!(machine.todo(), Todo::Publish);
+    machine
+}
+
+#[test]
+fn a_take_over_settles_claims_and_only_then_publishes() {
+    let mut machine = Machine::new(claim(5, 10));
+    assert_eq!(machine.todo(), Todo::ReadFence);
+    let found = stored(20, 4, 9, &[7, 8]);
+    machine.fence_read(Some(found.clone()));
+    assert_eq!(machine.todo(), Todo::Settle(found));
+    machine.settled(true);
+    let Todo::WriteFence { expect, fence } = machine.todo() else {
+        panic!("{:?}", machine.todo());
+    };
+    assert_eq!((expect, fence.epoch), (StreamSeq(20), Epoch(5)));
+    assert_eq!(fence.settled, StreamSeq(20));
+    assert!(fence.events.is_empty());
+    machine.answered(Answer::Stored(StreamSeq(30)), Vec::new());
+    assert_eq!(machine.todo(), Todo::Publish);
+    assert_eq!(machine.holding(), Some(StreamSeq(30)));
+}
+
+#[test]
+fn what_was_published_is_settled_before_the_next_batch() {
+    let mut machine = holding(1, 3);
+    let (expect, fence) = machine.begin_batch(vec![event(1), event(2)]).unwrap();
+    assert_eq!(expect, StreamSeq(3));
+    machine.answered(Answer::Stored(StreamSeq(4)), fence.events);
+    assert!(matches!(machine.todo(), Todo::Settle(found) if found.end() == StreamSeq(6)));
+    assert!(machine.begin_batch(vec![event(3)]).is_none());
+    machine.settled(true);
+    assert_eq!(machine.begin_batch(vec![event(3)]).unwrap().0, StreamSeq(4));
+}
+
+#[test]
+fn a_lost_answer_is_read_back_as_published() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Unclear, vec![event(1)]);
+    assert_eq!(machine.todo(), Todo::ReadFence);
+    machine.fence_read(Some(stored(4, 1, 3, &[1])));
+    assert!(matches!(machine.todo(), Todo::Settle(_)));
+    machine.settled(true);
+    assert_eq!(machine.holding(), Some(StreamSeq(4)));
+}
+
+#[test]
+fn a_lost_batch_is_read_back_as_not_published() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Unclear, vec![event(1)]);
+    machine.fence_read(Some(stored(3, 1, 0, &[])));
+    assert_eq!(machine.begin_batch(vec![event(1)]).unwrap().0, StreamSeq(3));
+}
+
+#[test]
+fn a_zombie_finds_a_higher_epoch_and_ends() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Unclear, vec![event(1)]);
+    machine.fence_read(Some(stored(5, 2, 0, &[])));
+    assert_eq!(machine.todo(), Todo::End(End::Deposed));
+}
+
+#[test]
+fn a_settlement_without_the_lease_ends() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Stored(StreamSeq(4)), vec![event(1)]);
+    machine.settled(false);
+    assert_eq!(machine.todo(), Todo::End(End::Deposed));
+}
+
+#[test]
+fn a_predecessors_last_batch_that_came_between_is_settled_and_claimed_behind() {
+    let mut machine = Machine::new(claim(2, 3));
+    machine.fence_read(Some(stored(3, 1, 0, &[])));
+    machine.answered(Answer::Unclear, Vec::new());
+    machine.fence_read(Some(stored(8, 1, 3, &[1, 2])));
+    assert!(matches!(machine.todo(), Todo::Settle(_)));
+    machine.settled(true);
+    assert!(matches!(
+        machine.todo(),
+        Todo::WriteFence {
+            expect: StreamSeq(8),
+            ..
+        }
+    ));
+}
+
+#[test]
+fn what_the_stream_lost_is_noticed() {
+    let mut gone = Machine::new(claim(2, 3));
+    gone.fence_read(None);
+    assert_eq!(gone.todo(), Todo::End(End::StreamLost));
+
+    let mut back = Machine::new(claim(2, 30));
+    back.fence_read(Some(stored(20, 1, 0, &[1, 2])));
+    assert_eq!(back.todo(), Todo::End(End::StreamLost));
+
+    let mut held = holding(1, 3);
+    held.answered(Answer::Unclear, vec![event(1)]);
+    let mut wiped = held.clone();
+    wiped.fence_read(None);
+    assert_eq!(wiped.todo(), Todo::End(End::StreamLost));
+    held.fence_read(Some(stored(2, 1, 0, &[])));
+    assert_eq!(held.todo(), Todo::End(End::StreamLost));
+}
+
+#[test]
+fn what_the_database_lost_is_noticed() {
+    let mut machine = Machine::new(claim(5, 10));
+    machine.fence_read(Some(stored(40, 4, 30, &[9])));
+    assert_eq!(machine.todo(), Todo::End(End::DatabaseWentBack));
+
+    let mut outrun = Machine::new(claim(5, 40));
+    outrun.fence_read(Some(stored(40, 5, 30, &[])));
+    assert_eq!(outrun.todo(), Todo::End(End::Outrun));
+}
+
+#[test]
+fn a_fence_of_another_outbox_is_refused() {
+    let mut machine = Machine::new(claim(5, 0));
+    let mut found = stored(4, 1, 0, &[]);
+    found.fence.outbox = Uuid::from_u128(99);
+    machine.fence_read(Some(found));
+    assert_eq!(machine.todo(), Todo::End(End::Foreign(Uuid::from_u128(99))));
+}
+
+#[test]
+fn an_unverified_shard_takes_the_stream_as_it_is() {
+    let unverified = |recorded| Claim {
+        verified: false,
+        ..claim(5, recorded)
+    };
+    let mut wiped = Machine::new(unverified(50));
+    wiped.fence_read(None);
+    assert!(matches!(
+        wiped.todo(),
+        Todo::WriteFence {
+            expect: StreamSeq(0),
+            ..
+        }
+    ));
+    let mut ahead = Machine::new(unverified(5));
+    ahead.fence_read(Some(stored(40, 9, 30, &[1])));
+    assert!(matches!(ahead.todo(), Todo::Settle(_)));
+}
+
+#[test]
+fn a_renewed_fence_stands_behind_the_old_one() {
+    let mut machine = holding(1, 3);
+    machine.renew_fence();
+    assert!(matches!(
+        machine.todo(),
+        Todo::WriteFence {
+            expect: StreamSeq(3),
+            ..
+        }
+    ));
+    machine.answered(Answer::Stored(StreamSeq(90)), Vec::new());
+    assert_eq!(machine.holding(), Some(StreamSeq(90)));
+}
