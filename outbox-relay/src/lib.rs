@@ -89,7 +89,7 @@ pub async fn run(
         broker,
         pool,
         config.stream.clone(),
-        metrics,
+        metrics.clone(),
         status_sender,
         look_now,
         fatal.clone(),
@@ -102,8 +102,18 @@ pub async fn run(
         return Err(unfit.into());
     }
     ended?;
-    tracing::info!("relay stopped");
+    say_goodbye(&metrics);
     Ok(())
+}
+
+/// The ops port closes when the drain begins: what was counted since the last scrape is told here.
+fn say_goodbye(metrics: &Metrics) {
+    tracing::info!(
+        outbox.published = metrics.published.get(),
+        outbox.fenced = metrics.fenced.get(),
+        outbox.duplicates_prevented = metrics.duplicates_prevented.get(),
+        "relay stopped"
+    );
 }
 
 /// Lease keeper, dispatcher, and what wakes them.
