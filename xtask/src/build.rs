@@ -41,6 +41,12 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
     ServiceBinaries::in_dir(&binary_dir())
 }
 
+/// Builds the services and this program as they are released.
+pub(crate) fn for_release() -> Result<()> {
+    tracing::info!("building everything for release");
+    run(cargo().args(["build", "--quiet", "--release", "--workspace", "--bins"]))
+}
+
 /// Builds the page into `web/dist`, where Node is; game-api compiles without it too.
 pub(crate) fn page() -> Result<()> {
     let web = web_dir();
@@ -118,6 +124,11 @@ pub(crate) fn web_dir() -> PathBuf {
 /// Where cargo puts the binaries: beside this one.
 pub(crate) fn binary_dir() -> PathBuf {
     environment::target_dir().join("debug")
+}
+
+/// Where cargo puts what is built for release.
+pub(crate) fn release_dir() -> PathBuf {
+    environment::target_dir().join("release")
 }
 
 /// Runs a command with its output shown.

@@ -1,4 +1,5 @@
-//! The developer's commands: `cargo xtask play`, `cargo xtask test`, `cargo xtask sqlx`.
+//! The developer's commands: `cargo xtask play`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask sqlx`.
 
 mod bench;
 mod build;
@@ -8,6 +9,7 @@ mod play;
 mod smoke;
 mod sqlx;
 mod test;
+mod workbench;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,9 @@ enum Command {
     /// Run everything that CI runs
     #[command(long_about = test::HELP)]
     Test(test::Args),
+    /// Measure the budgets, as ratios in one run on this machine
+    #[command(long_about = bench::HELP)]
+    Bench(bench::Args),
     /// Renew the committed .sqlx data, by which queries are checked without a database
     Sqlx(sqlx::Args),
 }
@@ -54,6 +59,7 @@ async fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Play(args) => Box::pin(play::run(args)).await,
         Command::Test(args) => Box::pin(test::run(args)).await,
+        Command::Bench(args) => Box::pin(bench::run(args)).await,
         Command::Sqlx(args) => Box::pin(sqlx::run(args)).await,
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         ports,
         binaries: build::services()?,
         durability: Durability::PowerCut,
+        broker_durability: Durability::PowerCut,
         database_url,
         nats_url,
         extra_env: vec![],

@@ -16,9 +16,9 @@ use ::sqlx::{ConnectOptions, Connection};
 use anyhow::{Context, Result, bail};
 use e2e::environment;
 
-use crate::bench::Workbench;
 use crate::build;
 use crate::console::say;
+use crate::workbench::Workbench;
 
 /// The packages whose queries are checked.
 const PACKAGES: [&str; 3] = ["shared", "game-api", "outbox-relay"];

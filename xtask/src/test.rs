@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use e2e::environment::{self, names};
 use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions};
 
-use crate::bench::Workbench;
 use crate::build::{self, cargo, npm, web_dir};
 use crate::console::say;
+use crate::workbench::Workbench;
 use crate::{dependencies, sqlx};
 
 /// What `--help` says beyond one line.
@@ -246,6 +246,7 @@ async fn browser(bench: &mut Workbench) -> Result<Done> {
         ports: Ports::free(2, 2)?,
         binaries,
         durability: Durability::Kill,
+        broker_durability: Durability::PowerCut,
         database_url: None,
         nats_url: None,
         extra_env: vec![],

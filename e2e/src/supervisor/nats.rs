@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::child::{Child, ChildSpec};
 use super::ports::loopback;
+use super::postgres::Durability;
 use super::process::Launch;
 use super::readiness::Readiness;
 use super::run_dir::RunDir;
@@ -86,14 +87,24 @@ impl Nats {
     ///
     /// # Errors
     /// The configuration cannot be written, or the server does not start.
-    pub async fn start(server: &NatsServer, run_dir: &RunDir, port: u16) -> Result<Self> {
+    pub async fn start(
+        server: &NatsServer,
+        run_dir: &RunDir,
+        port: u16,
+        durability: Durability,
+    ) -> Result<Self> {
         let home = run_dir.path().join("nats");
         fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         let users = users();
         let config = home.join("nats.conf");
         fs::write(
             &config,
-            configuration(port, &home.join("store").display().to_string(), &users),
+            configuration(
+                port,
+                &home.join("store").display().to_string(),
+                &users,
+                durability,
+            ),
         )
         .with_context(|| format!("{} cannot be written", config.display()))?;
         let child = Child::start(ChildSpec {
@@ -191,12 +202,16 @@ fn users() -> [User; 4] {
     ]
 }
 
-/// `sync_interval: always`: the default acknowledges what a power cut then loses.
-fn configuration(port: u16, store: &str, users: &[User]) -> String {
+/// Without `sync_interval: always` the server acknowledges what a power cut then loses.
+fn configuration(port: u16, store: &str, users: &[User], durability: Durability) -> String {
+    let sync = match durability {
+        Durability::PowerCut => "  sync_interval: always\n",
+        Durability::Kill => "",
+    };
     let mut text = format!(
         "listen: \"{}\"\n\
          server_name: fogline\n\
-         jetstream {{\n  store_dir: {}\n  sync_interval: always\n}}\n\
+         jetstream {{\n  store_dir: {}\n{sync}}}\n\
          authorization {{\n  users: [\n",
         loopback(port),
         quoted(store)
@@ -229,7 +244,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{User, configuration, users};
+    use super::{Durability, User, configuration, users};
     use crate::environment::workspace_root;
 
     #[test]
@@ -245,7 +260,7 @@ mod tests {
             };
             assert!(!user.publish_allowed.iter().any(destroys), "{}", user.name);
         }
-        let text = configuration(4222, "/store", &users());
+        let text = configuration(4222, "/store", &users(), Durability::PowerCut);
         assert!(text.contains("sync_interval: always"));
         assert_eq!(text.matches('{').count(), text.matches('}').count());
     }

@@ -25,6 +25,8 @@ pub struct StackOptions {
     pub binaries: ServiceBinaries,
     /// What a crash may take away from a private Postgres.
     pub durability: Durability,
+    /// What a power cut may take away from a private nats-server.
+    pub broker_durability: Durability,
     /// A running Postgres to use instead of a private one.
     pub database_url: Option<String>,
     /// A running nats-server to use instead of a private one.
@@ -188,7 +190,13 @@ async fn private_nats(tools: &Path, run_dir: &RunDir, options: &StackOptions) ->
         server.version,
         server.program.display()
     );
-    Nats::start(&server, run_dir, options.ports.nats).await
+    Nats::start(
+        &server,
+        run_dir,
+        options.ports.nats,
+        options.broker_durability,
+    )
+    .await
 }
 
 /// A page of either gateway may call either gateway, under both names of the loopback address.

@@ -59,6 +59,7 @@ pub(crate) async fn stack(extra_env: Vec<(String, String)>) -> Stack {
         ports: Ports::free(2, 2).expect("free ports"),
         binaries: binaries(),
         durability: Durability::Kill,
+        broker_durability: Durability::PowerCut,
         database_url: None,
         nats_url: None,
         extra_env: env,

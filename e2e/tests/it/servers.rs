@@ -74,7 +74,9 @@ async fn jetstream_works_for_the_relay_and_nobody_can_empty_the_stream() {
     let server =
         NatsServer::provision(&environment::target_dir().join("tools")).expect("nats-server");
     let port = Ports::free(0, 0).expect("ports").nats;
-    let nats = Nats::start(&server, &run_dir, port).await.expect("started");
+    let nats = Nats::start(&server, &run_dir, port, Durability::PowerCut)
+        .await
+        .expect("started");
 
     let relay = connect_nats(&nats.addresses.relay_url)
         .await

@@ -1,0 +1,63 @@
+//! The events that benchmarks append and publish: all alike, spread over many keys.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// Games at once. Enough that every shard has work, and that a key's order is a thing to keep.
+pub(crate) const KEYS: u64 = 5_000;
+
+/// Bytes of filling in an event's payload, beside its number.
+const FILLING_BYTES: usize = 180;
+
+/// Its type.
+const TYPE: &str = "bench.happened.v1";
+
+/// The key of the nth event.
+fn key(nth: u64) -> String {
+    format!("bench.{}", nth % KEYS)
+}
+
+/// The subject of the nth event.
+fn subject(nth: u64) -> String {
+    format!("events.bench.{}", nth % KEYS)
+}
+
+/// The payload of the nth event, about 200 bytes of JSON.
+fn payload(nth: u64) -> String {
+    format!(
+        r#"{{"n": {nth}, "filling": "{}"}}"#,
+        "x".repeat(FILLING_BYTES)
+    )
+}
+
+/// The nth event as the message that the relay makes of it.
+pub(crate) fn message(nth: u64, id: Uuid) -> (String, HeaderMap, Bytes) {
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", id.to_string());
+    headers.insert("ce-type", TYPE);
+    headers.insert("ce-source", format!("urn:uuid:{}", Uuid::nil()));
+    headers.insert("ce-subject", key(nth));
+    headers.insert("ce-time", "2026-01-01T00:00:00.123456Z");
+    headers.insert("content-type", "application/json");
+    (subject(nth), headers, Bytes::from(payload(nth)))
+}
+
+/// Appends `count` events in one transaction: the outbox has all of them at one moment.
+pub(crate) async fn append_backlog(pool: &PgPool, count: u64) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into outbox_events (shard, key, subject, type, payload)
+         select fogline_shard('bench.' || n % $2), 'bench.' || n % $2, 'events.bench.' || n % $2, $3,
+                json_build_object('n', n, 'filling', repeat('x', $4))
+         from generate_series(0, $1 - 1) n order by n",
+    )
+    .bind(i64::try_from(count).unwrap_or(i64::MAX))
+    .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
+    .bind(TYPE)
+    .bind(i32::try_from(FILLING_BYTES).unwrap_or(i32::MAX))
+    .execute(pool)
+    .await
+    .map(|_| ())
+}

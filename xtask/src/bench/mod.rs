@@ -1,0 +1,112 @@
+//! `cargo xtask bench`: measures the budgets, as ratios in one run on one machine.
+//!
+//! Two build profiles have no part in a measurement: the services and this program itself, which
+//! makes the load and plays the references, are built for release, and the debug build that cargo
+//! started hands over to that one.
+
+mod event;
+mod machine;
+mod raw;
+mod relay;
+mod report;
+mod rig;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use e2e::supervisor::Interrupts;
+
+use crate::build;
+use report::Report;
+
+/// What `--help` says beyond one line.
+pub(crate) const HELP: &str = "\
+Measure the budgets, as ratios in one run on this machine: a private Postgres and nats-server, \
+release builds, and beside each figure a reference measured in the same run. docs/benchmarks.md \
+says what each command measures and what was found.
+
+Absolute figures differ from machine to machine, and on a busy machine from minute to minute: run \
+it with nothing else running. Without a command, all of them run, one after the other.";
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+
+    /// Print the report as JSON instead of as a table
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// A tenth of the load: to see that it works, not what it gives
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// How fast the relay drains a backlog, how soon an event stands in the stream, and what it costs
+    Relay(relay::Args),
+}
+
+/// How much of its load a benchmark runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    Full,
+    /// A tenth: its figures mean nothing.
+    Quick,
+}
+
+impl Load {
+    /// So much of a count.
+    fn of(self, count: u64) -> u64 {
+        match self {
+            Self::Full => count,
+            Self::Quick => (count / 10).max(1),
+        }
+    }
+}
+
+pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        return hand_over();
+    }
+    let load = if args.quick { Load::Quick } else { Load::Full };
+    let mut interrupts = Interrupts::listen()?;
+    let whats = match &args.what {
+        Some(what) => vec![what.clone()],
+        None => What::all(),
+    };
+    for what in whats {
+        let report = tokio::select! {
+            report = what.measure(load) => report?,
+            () = interrupts.next() => bail!("interrupted"),
+        };
+        report.tell(args.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl What {
+    fn all() -> Vec<Self> {
+        vec![Self::Relay(relay::Args::default())]
+    }
+
+    async fn measure(&self, load: Load) -> Result<Report> {
+        match self {
+            Self::Relay(args) => Box::pin(relay::measure(args, load)).await,
+        }
+    }
+}
+
+/// Builds everything for release and becomes the release build of this program.
+fn hand_over() -> Result<ExitCode> {
+    build::for_release()?;
+    let program = build::release_dir().join("xtask");
+    let error = Command::new(&program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    Err(error).with_context(|| format!("{} cannot be run", program.display()))
+}
