@@ -167,6 +167,7 @@ impl Dispatcher {
     /// Asks the outbox, in one query, which idle shards have rows.
     async fn look(&mut self) {
         self.look_wanted = false;
+        self.slots.pass_over_running();
         let shards: Vec<Shard> = self.slots.idle().collect();
         let found = if shards.is_empty() || self.facts().is_none() {
             false
@@ -182,6 +183,7 @@ impl Dispatcher {
                     self.tools.metrics.failed(FailureKind::DatabaseAway);
                     tracing::debug!("{}", database_sentence(&error));
                     self.pause();
+                    self.look_wanted = true;
                     false
                 }
             }
@@ -323,6 +325,7 @@ impl Dispatcher {
         for member in members {
             self.take_back(member).await;
         }
+        self.look_wanted |= self.slots.take_look_owed();
         self.count_unverified();
     }
 

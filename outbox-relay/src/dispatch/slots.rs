@@ -35,6 +35,8 @@ struct Slot {
     leaving: bool,
     /// Taken over by another while its job runs: not to be given back.
     gone: bool,
+    /// The outbox was looked at while its job ran, which may have read its rows before that.
+    passed_over: bool,
 }
 
 /// A job to be started.
@@ -54,6 +56,7 @@ pub struct Slots {
     by_shard: BTreeMap<Shard, Slot>,
     queue: VecDeque<Shard>,
     running: usize,
+    look_owed: bool,
 }
 
 impl Slots {
@@ -74,6 +77,7 @@ impl Slots {
             doing: Doing::Fresh,
             leaving: false,
             gone: false,
+            passed_over: false,
         };
         self.by_shard.insert(shard, slot);
         self.queue.push_back(shard);
@@ -85,6 +89,19 @@ impl Slots {
             .iter()
             .filter(|(_, slot)| matches!(slot.doing, Doing::Idle(_)))
             .map(|(shard, _)| *shard)
+    }
+
+    /// The outbox is about to be looked at. A shard whose job runs now is not asked about, and the
+    /// job does not see what was committed after it read: so its end owes another look.
+    pub fn pass_over_running(&mut self) {
+        for slot in self.by_shard.values_mut() {
+            slot.passed_over = matches!(slot.doing, Doing::Running(_));
+        }
+    }
+
+    /// Whether a shard became idle that the last look has passed over. Asking takes it back.
+    pub fn take_look_owed(&mut self) -> bool {
+        std::mem::take(&mut self.look_owed)
     }
 
     /// These have something to do.
@@ -188,8 +205,11 @@ impl Slots {
             JobEnd::More | JobEnd::Pause | JobEnd::Stopped => Doing::Queued(Box::new(state)),
             JobEnd::Idle => Doing::Idle(Box::new(state)),
         };
-        if matches!(slot.doing, Doing::Queued(_) | Doing::Fresh) {
-            self.queue.push_back(shard);
+        let passed_over = std::mem::take(&mut slot.passed_over);
+        match slot.doing {
+            Doing::Queued(_) | Doing::Fresh => self.queue.push_back(shard),
+            Doing::Idle(_) => self.look_owed |= passed_over,
+            _ => {}
         }
         None
     }

@@ -1,5 +1,6 @@
 //! Order and once; what a message says; how soon it is there.
 
+use shared::shard::Shard;
 use sqlx::PgPool;
 
 use crate::harness::{NatsServer, Outbox, Relay, Stream, until};
@@ -98,6 +99,54 @@ async fn a_hint_wakes_the_relay_before_any_poll(pool: PgPool) {
     }
     assert!(relay.metric("outbox_wakeups_total{source=\"hint\"}").await >= 20.0);
     Stream::of(&nats).await.assert_complete(1, 20).await;
+    relay.drain().await;
+}
+
+/// The batch is held at its settlement: its shard's row is locked. What is appended then was not
+/// read by it, and the look that its hint causes passes over the shard, as the other event shows.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_hint_during_a_batch_is_not_lost(pool: PgPool) {
+    let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
+    let slow = [
+        ("OUTBOX_POLL_MIN_MS", "60000"),
+        ("OUTBOX_POLL_MAX_MS", "60000"),
+        ("OUTBOX_LEASE_MS", "60000"),
+    ];
+    let relay = Relay::start(&outbox, &nats.url(), &slow).await;
+    outbox.until_spread(&[64]).await;
+    let stream = Stream::of(&nats).await;
+    until("the relay holds its fences", || async {
+        stream.last_seq().await >= 64
+    })
+    .await;
+    let polls = relay.metric("outbox_wakeups_total{source=\"poll\"}").await;
+    let (held, other) = ("held", "other");
+    assert_ne!(Shard::of_key(held), Shard::of_key(other));
+    let client = nats.client().await;
+    let hint = || client.publish("outbox.wake", "".into());
+
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("select from outbox_shards where shard = $1 for update")
+        .bind(Shard::of_key(held).number())
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    outbox.append_one(held, 1).await;
+    hint().await.unwrap();
+    until("the first batch is stored and not settled", || async {
+        stream.numbers().await.contains_key(held)
+    })
+    .await;
+    outbox.append_one(held, 2).await;
+    outbox.append_one(other, 1).await;
+    hint().await.unwrap();
+    outbox.until_published(1).await;
+    lock.commit().await.unwrap();
+
+    outbox.until_published(3).await;
+    let polls_after = relay.metric("outbox_wakeups_total{source=\"poll\"}").await;
+    assert!((polls - polls_after).abs() < 0.5, "found by polling");
+    assert_eq!(stream.numbers().await[held], [1, 2]);
     relay.drain().await;
 }
 
