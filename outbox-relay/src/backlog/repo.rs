@@ -3,17 +3,19 @@
 use shared::shard::Shard;
 use sqlx::PgPool;
 
-/// Ids up to `given` had been given when the transactions before `xmax` were the only ones.
+/// Ids up to `given` had been given when only transactions below `xid` had a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The highest id given.
     pub given: i64,
-    /// Transactions that may hold such an id are below this one.
-    pub xmax: i64,
+    /// Transactions that may hold such an id are below this one, which has ended.
+    pub xid: i64,
 }
 
 /// Sets a mark. In two statements, in this order: whoever was given an id before the first had its
-/// transaction id by then, so the second statement's snapshot knows of it.
+/// transaction's number by then (`outbox_next_id`), so that the second draws a higher one. A
+/// snapshot's `xmax` would not do: it is one past the highest number that has *ended*, and a
+/// transaction that runs with a higher one is in none of its parts.
 pub async fn mark(pool: &PgPool) -> sqlx::Result<Mark> {
     let mut connection = pool.acquire().await?;
     let given = sqlx::query_scalar!(
@@ -22,12 +24,10 @@ pub async fn mark(pool: &PgPool) -> sqlx::Result<Mark> {
     )
     .fetch_one(&mut *connection)
     .await?;
-    let xmax = sqlx::query_scalar!(
-        r#"select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as "xmax!""#
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    Ok(Mark { given, xmax })
+    let xid = sqlx::query_scalar!(r#"select pg_current_xact_id()::text::bigint as "xid!""#)
+        .fetch_one(&mut *connection)
+        .await?;
+    Ok(Mark { given, xid })
 }
 
 /// Whether every transaction that may hold an id up to the mark has ended: what is to be seen of
@@ -35,7 +35,7 @@ pub async fn mark(pool: &PgPool) -> sqlx::Result<Mark> {
 pub async fn is_closed(pool: &PgPool, mark: Mark) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1 as "closed!""#,
-        mark.xmax
+        mark.xid
     )
     .fetch_one(pool)
     .await

@@ -1,5 +1,6 @@
 //! Order and once; what a message says; how soon it is there.
 
+use outbox_relay::backlog::repo::{is_closed, mark};
 use shared::shard::Shard;
 use sqlx::PgPool;
 
@@ -199,4 +200,23 @@ async fn a_key_that_commits_late_is_neither_lost_nor_overtaken(pool: PgPool) {
     outbox.until_drained().await;
     assert_eq!(Stream::of(&nats).await.numbers().await["late"], [1, 2]);
     relay.drain().await;
+}
+
+/// Nothing else has ended since the transaction drew its number, so that a snapshot's bounds do not
+/// know of it.
+#[sqlx::test(migrations = "../migrations")]
+async fn an_id_whose_transaction_runs_keeps_the_mark_open(pool: PgPool) {
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("select outbox_append('late', 'events.test.late', 't.v1', '{}')")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let mark = mark(&pool).await.unwrap();
+    assert_eq!(mark.given, 1);
+    assert!(!is_closed(&pool, mark).await.unwrap());
+    held.commit().await.unwrap();
+    until("no transaction of that time runs any more", || async {
+        is_closed(&pool, mark).await.unwrap()
+    })
+    .await;
 }
