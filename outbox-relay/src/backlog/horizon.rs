@@ -1,57 +1,62 @@
-//! Raises each held shard's `low_id`: the id up to which no row is pending or can become so.
-//!
-//! Reading a shard from there, and not from its first index entry, keeps the drain fast while a
-//! transaction elsewhere keeps vacuum from removing the entries of rows long gone. An id may be
-//! given long before its row appears, so the highest id seen proves nothing: a mark is set, and
-//! counts once every transaction that ran at that moment has ended.
+//! Keeps where each held shard is read from: see [`super::floor`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::repo::{Mark, is_closed, lowest, mark};
+use super::floor::{Marks, Settled};
+use super::repo::{lowest, mark, running};
 use crate::leases::holdings::Holdings;
 
-/// Between two looks: dead entries of one second are read over at most.
+/// Between two looks: dead entries of some seconds are read over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`. An error only delays: the next look tries again.
 pub async fn run(pool: PgPool, holdings: Holdings, stop: CancellationToken) {
-    let mut pending: Option<Mark> = None;
+    let mut marks = Marks::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        match look(&pool, &holdings, pending).await {
-            Ok(next) => pending = next,
-            Err(error) => tracing::debug!(%error, "the horizon could not be raised"),
+        if let Err(error) = look(&pool, &holdings, &mut marks).await {
+            tracing::debug!(%error, "the horizon could not be raised");
         }
     }
 }
 
-async fn look(
-    pool: &PgPool,
-    holdings: &Holdings,
-    pending: Option<Mark>,
-) -> sqlx::Result<Option<Mark>> {
-    if let Some(mark) = pending {
-        if !is_closed(pool, mark).await? {
-            return Ok(Some(mark));
-        }
-        raise(pool, holdings, mark).await?;
+async fn look(pool: &PgPool, holdings: &Holdings, marks: &mut Marks) -> sqlx::Result<()> {
+    let settled = marks.settle(&running(pool).await?);
+    if settled != Settled::default() {
+        raise(pool, holdings, &settled).await?;
     }
-    Ok(Some(mark(pool).await?))
+    marks.set(mark(pool).await?);
+    Ok(())
 }
 
-async fn raise(pool: &PgPool, holdings: &Holdings, mark: Mark) -> sqlx::Result<()> {
+/// What is pending is asked after it is known which transactions run: whoever has ended before, its
+/// rows are seen.
+async fn raise(pool: &PgPool, holdings: &Holdings, settled: &Settled) -> sqlx::Result<()> {
     let held = holdings.list();
-    let shards: Vec<i16> = held.iter().map(|held| held.shard.number()).collect();
-    let after: Vec<i64> = held.iter().map(|held| held.low_id).collect();
-    for (shard, first) in lowest(pool, &shards, &after).await? {
-        let low = first.map_or(mark.given, |id| mark.given.min(id - 1));
-        holdings.raise_low(shard, low);
+    let from: Vec<_> = held
+        .iter()
+        .map(|held| (held.shard, holdings.read_from(held.shard)))
+        .collect();
+    let first = lowest(pool, &from).await?;
+    for held in held {
+        let up_to = |given: i64| match first.get(&held.shard) {
+            Some(first) => given.min(first - 1),
+            None => given,
+        };
+        if let Some(given) = settled.closed {
+            holdings.raise_low(held.shard, held.epoch, up_to(given));
+        }
+        if let Some((given, witnesses)) = &settled.floor {
+            let witnesses = Arc::clone(witnesses);
+            holdings.set_floor(held.shard, held.epoch, up_to(*given), witnesses);
+        }
     }
     Ok(())
 }

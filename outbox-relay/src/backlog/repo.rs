@@ -1,7 +1,11 @@
 //! The backlog's SQL. All of it goes shard by shard, from the id below which nothing waits.
 
+use std::collections::HashMap;
+
 use shared::shard::Shard;
 use sqlx::PgPool;
+
+use super::floor::ReadFrom;
 
 /// Ids up to `given` had been given when only transactions below `xid` had a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,35 +34,71 @@ pub async fn mark(pool: &PgPool) -> sqlx::Result<Mark> {
     Ok(Mark { given, xid })
 }
 
-/// Whether every transaction that may hold an id up to the mark has ended: what is to be seen of
-/// them is to be seen from now on.
-pub async fn is_closed(pool: &PgPool, mark: Mark) -> sqlx::Result<bool> {
+/// The numbers of the transactions that run now, of all databases. All below a mark are among them
+/// if they run: the mark's own transaction has ended.
+pub async fn running(pool: &PgPool) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
-        r#"select pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1 as "closed!""#,
-        mark.xid
+        r#"select xid::text::bigint as "xid!" from pg_snapshot_xip(pg_current_snapshot()) xid"#
     )
-    .fetch_one(pool)
+    .fetch_all(pool)
     .await
 }
 
-/// The lowest waiting id of each shard after the id beside it; `None` if nothing waits.
+/// The lowest waiting id of each shard that has any. As all that reads, from the floor if its
+/// witnesses run in the statement's own snapshot.
 pub async fn lowest(
     pool: &PgPool,
-    shards: &[i16],
-    after: &[i64],
-) -> sqlx::Result<Vec<(Shard, Option<i64>)>> {
+    from: &[(Shard, ReadFrom)],
+) -> sqlx::Result<HashMap<Shard, i64>> {
+    let columns = Columns::of(from.iter().map(|(shard, from)| (*shard, from)));
     let rows = sqlx::query!(
-        r#"select s.shard as "shard!: Shard",
-                  (select e.id from outbox_events e
-                   where e.shard = s.shard and e.id > s.after
-                   order by e.id limit 1) as "id?"
-           from unnest($1::smallint[], $2::bigint[]) as s (shard, after)"#,
-        shards,
-        after
+        r#"select s.shard as "shard!: Shard", w.id as "id!"
+           from (select coalesce(bool_and(not pg_visible_in_snapshot(
+                            x::text::xid8, pg_current_snapshot())), true) as holds
+                 from unnest($4::bigint[]) x) floor,
+                unnest($1::smallint[], $2::bigint[], $3::bigint[]) as s (shard, low_id, floor_id),
+                lateral (select e.id from outbox_events e
+                         where e.shard = s.shard
+                           and e.id > case when floor.holds then s.floor_id else s.low_id end
+                         order by e.id limit 1) w"#,
+        &columns.shards,
+        &columns.low_ids,
+        &columns.floor_ids,
+        &columns.witnesses
     )
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(|row| (row.shard, row.id)).collect())
+}
+
+/// Where some shards are read from, as parameters of a statement: their floors hold if all
+/// witnesses of all of them run.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// The shards.
+    pub shards: Vec<i16>,
+    /// The low id of each.
+    pub low_ids: Vec<i64>,
+    /// The floor of each.
+    pub floor_ids: Vec<i64>,
+    /// The witnesses of all floors.
+    pub witnesses: Vec<i64>,
+}
+
+impl Columns {
+    /// Of these shards.
+    pub fn of<'a>(from: impl Iterator<Item = (Shard, &'a ReadFrom)>) -> Self {
+        let mut columns = Self::default();
+        for (shard, from) in from {
+            columns.shards.push(shard.number());
+            columns.low_ids.push(from.low_id);
+            columns.floor_ids.push(from.floor_id);
+            columns.witnesses.extend_from_slice(&from.witnesses);
+        }
+        columns.witnesses.sort_unstable();
+        columns.witnesses.dedup();
+        columns
+    }
 }
 
 /// The age of the oldest waiting row of the whole outbox, in seconds; 0 if nothing waits.
@@ -75,16 +115,19 @@ pub async fn oldest_age_seconds(pool: &PgPool) -> sqlx::Result<f64> {
     .await
 }
 
-/// How many rows wait in the whole outbox.
-pub async fn pending(pool: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select coalesce(sum(waiting.rows), 0)::bigint as "pending!"
+/// How many rows of some shards wait.
+pub async fn pending(pool: &PgPool, shards: &[i16]) -> sqlx::Result<Vec<(Shard, i64)>> {
+    let rows = sqlx::query!(
+        r#"select s.shard as "shard: Shard", waiting.rows as "rows!"
            from outbox_shards s, lateral (
                select count(*) as rows from outbox_events e
-               where e.shard = s.shard and e.id > s.low_id) waiting"#
+               where e.shard = s.shard and e.id > s.low_id) waiting
+           where s.shard = any($1)"#,
+        shards
     )
-    .fetch_one(pool)
-    .await
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.shard, row.rows)).collect())
 }
 
 /// How many dead letters there are.

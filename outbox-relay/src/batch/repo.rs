@@ -8,34 +8,43 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::entity::Row;
+use crate::backlog::floor::ReadFrom;
+use crate::backlog::repo::Columns;
 use crate::leases::repo::Writer;
 use crate::shard::fence::{EventRef, StreamSeq};
 
-/// Of `shards`, those with a row after the id beside them that is not of a blocked key.
-pub async fn with_rows(pool: &PgPool, shards: &[i16], after: &[i64]) -> sqlx::Result<Vec<Shard>> {
+/// Of these shards, those with a waiting row that is not of a blocked key.
+pub async fn with_rows(pool: &PgPool, shards: &[(Shard, ReadFrom)]) -> sqlx::Result<Vec<Shard>> {
+    let columns = Columns::of(shards.iter().map(|(shard, from)| (*shard, from)));
     sqlx::query_scalar!(
         r#"select s.shard as "shard!: Shard"
-           from unnest($1::smallint[], $2::bigint[]) as s (shard, after)
+           from (select coalesce(bool_and(not pg_visible_in_snapshot(
+                            x::text::xid8, pg_current_snapshot())), true) as holds
+                 from unnest($4::bigint[]) x) floor,
+                unnest($1::smallint[], $2::bigint[], $3::bigint[]) as s (shard, low_id, floor_id)
            where exists (
                select from outbox_events e
-               where e.shard = s.shard and e.id > s.after
+               where e.shard = s.shard
+                 and e.id > case when floor.holds then s.floor_id else s.low_id end
                  and not exists (
                      select from outbox_dead d
                      where d.shard = e.shard and d.key = e.key and d.blocks_key))"#,
-        shards,
-        after
+        &columns.shards,
+        &columns.low_ids,
+        &columns.floor_ids,
+        &columns.witnesses
     )
     .fetch_all(pool)
     .await
 }
 
 /// Which rows of a shard to read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// The shard.
     pub shard: Shard,
-    /// Rows after this id.
-    pub after: i64,
+    /// From where on.
+    pub from: ReadFrom,
     /// At most so many.
     pub limit: usize,
 }
@@ -47,8 +56,7 @@ pub async fn next_rows(
     wanted: &[Wanted],
     bytes_max: i64,
 ) -> sqlx::Result<Vec<(Shard, Row)>> {
-    let shards: Vec<i16> = wanted.iter().map(|w| w.shard.number()).collect();
-    let after: Vec<i64> = wanted.iter().map(|w| w.after).collect();
+    let columns = Columns::of(wanted.iter().map(|w| (w.shard, &w.from)));
     let limits: Vec<i64> = wanted
         .iter()
         .map(|w| i64::try_from(w.limit).unwrap_or(i64::MAX))
@@ -59,25 +67,32 @@ pub async fn next_rows(
                   w.payload::text as "payload!", w.carrier as "carrier!: Json<Carrier>",
                   w.attempt_count as "attempt_count!", w.created_at as "created_at!",
                   statement_timestamp() as "read_at!"
-           from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as s (shard, after, rows_max),
+           from (select coalesce(bool_and(not pg_visible_in_snapshot(
+                            x::text::xid8, pg_current_snapshot())), true) as holds
+                 from unnest($6::bigint[]) x) floor,
+           unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[])
+               as s (shard, low_id, floor_id, rows_max),
            lateral (
                select n.*, sum(pg_column_size(n.payload)) over (order by n.id)
                            - pg_column_size(n.payload) as bytes_before
                from (
                    select * from outbox_events e
-                   where e.shard = s.shard and e.id > s.after
+                   where e.shard = s.shard
+                     and e.id > case when floor.holds then s.floor_id else s.low_id end
                      and not exists (
                          select from outbox_dead d
                          where d.shard = e.shard and d.key = e.key and d.blocks_key)
                    order by e.id limit s.rows_max
                ) n
            ) w
-           where w.bytes_before < $4
+           where w.bytes_before < $5
            order by s.shard, w.id"#,
-        &shards,
-        &after,
+        &columns.shards,
+        &columns.low_ids,
+        &columns.floor_ids,
         &limits,
-        bytes_max
+        bytes_max,
+        &columns.witnesses
     )
     .fetch_all(pool)
     .await?;

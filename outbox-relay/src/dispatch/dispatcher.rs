@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::slots::{Slots, Start};
+use crate::backlog::floor::ReadFrom;
 use crate::batch::entity::BatchLimit;
 use crate::batch::repo::with_rows;
 use crate::error::{Fatal, database_sentence};
@@ -168,13 +169,15 @@ impl Dispatcher {
     async fn look(&mut self) {
         self.look_wanted = false;
         self.slots.pass_over_running();
-        let shards: Vec<Shard> = self.slots.idle().collect();
+        let shards: Vec<(Shard, ReadFrom)> = self
+            .slots
+            .idle()
+            .map(|shard| (shard, self.holdings.read_from(shard)))
+            .collect();
         let found = if shards.is_empty() || self.facts().is_none() {
             false
         } else {
-            let numbers: Vec<i16> = shards.iter().map(|shard| shard.number()).collect();
-            let after: Vec<i64> = shards.iter().map(|s| self.holdings.low_id(*s)).collect();
-            match with_rows(&self.tools.pool, &numbers, &after).await {
+            match with_rows(&self.tools.pool, &shards).await {
                 Ok(waiting) => {
                     self.slots.enqueue(&waiting);
                     !waiting.is_empty()
@@ -214,7 +217,7 @@ impl Dispatcher {
             .state
             .unwrap_or_else(|| self.fresh_state(&start.lease, facts));
         Member {
-            after: self.holdings.low_id(state.shard),
+            from: self.holdings.read_from(state.shard),
             state,
             stop: start.stop,
             end: None,
@@ -262,7 +265,7 @@ impl Dispatcher {
         let mut members: Vec<Member> = states
             .into_iter()
             .map(|state| Member {
-                after: 0,
+                from: ReadFrom::default(),
                 state,
                 stop: stop.clone(),
                 end: None,

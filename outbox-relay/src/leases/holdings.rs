@@ -6,11 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shared::shard::Shard;
 
 use super::repo::{Held, Lease};
-use crate::shard::fence::StreamSeq;
+use crate::backlog::floor::ReadFrom;
+use crate::shard::fence::{Epoch, StreamSeq};
 
 /// What is held, and what is known of each. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Holdings(Arc<Mutex<BTreeMap<Shard, Held>>>);
+pub struct Holdings(Arc<Mutex<BTreeMap<Shard, Holding>>>);
+
+#[derive(Clone, Debug)]
+struct Holding {
+    held: Held,
+    floor_id: i64,
+    witnesses: Arc<[i64]>,
+}
 
 impl Holdings {
     /// A lease was taken.
@@ -22,43 +30,81 @@ impl Holdings {
             fence_seq: StreamSeq(0),
             low_id: lease.low_id,
         };
-        self.lock().insert(lease.shard, held);
+        let holding = Holding {
+            held,
+            floor_id: lease.low_id,
+            witnesses: Arc::default(),
+        };
+        self.lock().insert(lease.shard, holding);
     }
 
     /// A lease is over; gives what was known.
     #[must_use]
     pub fn remove(&self, shard: Shard) -> Option<Held> {
-        self.lock().remove(&shard)
+        self.lock().remove(&shard).map(|holding| holding.held)
     }
 
     /// The shard's own fence stands at `at`, under that generation.
     pub fn note_fence(&self, shard: Shard, generation: i64, at: StreamSeq) {
-        if let Some(held) = self.lock().get_mut(&shard) {
-            held.generation = generation;
-            held.fence_seq = at;
+        if let Some(holding) = self.lock().get_mut(&shard) {
+            holding.held.generation = generation;
+            holding.held.fence_seq = at;
         }
     }
 
-    /// No row of the shard up to `low_id` is pending or can become so.
-    pub fn raise_low(&self, shard: Shard, low_id: i64) {
-        if let Some(held) = self.lock().get_mut(&shard) {
-            held.low_id = held.low_id.max(low_id);
-        }
+    /// No row of the shard up to `low_id` is pending or can become so, if it is still held under
+    /// that epoch: a dead letter that was put back is a row of old, and ends the lease.
+    pub fn raise_low(&self, shard: Shard, epoch: Epoch, low_id: i64) {
+        self.change(shard, epoch, |holding| {
+            holding.held.low_id = holding.held.low_id.max(low_id);
+        });
     }
 
-    /// From which id on the shard may have pending rows.
+    /// No row of the shard up to `floor_id` can be seen as long as all `witnesses` run.
+    pub fn set_floor(&self, shard: Shard, epoch: Epoch, floor_id: i64, witnesses: Arc<[i64]>) {
+        self.change(shard, epoch, |holding| {
+            holding.floor_id = floor_id;
+            holding.witnesses = witnesses;
+        });
+    }
+
+    /// Where the shard is read from.
     #[must_use]
-    pub fn low_id(&self, shard: Shard) -> i64 {
-        self.lock().get(&shard).map_or(0, |held| held.low_id)
+    pub fn read_from(&self, shard: Shard) -> ReadFrom {
+        let inner = self.lock();
+        let Some(holding) = inner.get(&shard) else {
+            return ReadFrom::default();
+        };
+        let low_id = holding.held.low_id;
+        if holding.floor_id <= low_id {
+            return ReadFrom {
+                low_id,
+                floor_id: low_id,
+                witnesses: Arc::default(),
+            };
+        }
+        ReadFrom {
+            low_id,
+            floor_id: holding.floor_id,
+            witnesses: Arc::clone(&holding.witnesses),
+        }
     }
 
     /// All of it.
     #[must_use]
     pub fn list(&self) -> Vec<Held> {
-        self.lock().values().copied().collect()
+        self.lock().values().map(|holding| holding.held).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Shard, Held>> {
+    fn change(&self, shard: Shard, epoch: Epoch, change: impl FnOnce(&mut Holding)) {
+        if let Some(holding) = self.lock().get_mut(&shard)
+            && holding.held.epoch == epoch
+        {
+            change(holding);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Shard, Holding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,8 @@
 //! Order and once; what a message says; how soon it is there.
 
-use outbox_relay::backlog::repo::{is_closed, mark};
+use outbox_relay::backlog::floor::ReadFrom;
+use outbox_relay::backlog::repo::{lowest, mark, running};
+use outbox_relay::batch::repo::{Wanted, next_rows, with_rows};
 use shared::shard::Shard;
 use sqlx::PgPool;
 
@@ -205,18 +207,58 @@ async fn a_key_that_commits_late_is_neither_lost_nor_overtaken(pool: PgPool) {
 /// Nothing else has ended since the transaction drew its number, so that a snapshot's bounds do not
 /// know of it.
 #[sqlx::test(migrations = "../migrations")]
-async fn an_id_whose_transaction_runs_keeps_the_mark_open(pool: PgPool) {
+async fn an_id_whose_transaction_runs_is_below_no_closed_mark(pool: PgPool) {
+    let (held, xid) = hold_an_event(&pool, "late").await;
+    let mark = mark(&pool).await.unwrap();
+    assert_eq!(mark.given, 1);
+    assert!(xid < mark.xid);
+    assert!(running(&pool).await.unwrap().contains(&xid));
+    held.commit().await.unwrap();
+    assert!(!running(&pool).await.unwrap().contains(&xid));
+}
+
+/// The floor stands above the row; what shows the row in a snapshot takes the floor away in it.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_floor_holds_only_while_its_witness_runs(pool: PgPool) {
+    let (held, xid) = hold_an_event(&pool, "late").await;
+    let shard = Shard::of_key("late");
+    let from = ReadFrom {
+        low_id: 0,
+        floor_id: 5,
+        witnesses: [xid].into(),
+    };
+    let shards = [(shard, from.clone())];
+    let wanted = [Wanted {
+        shard,
+        from,
+        limit: 10,
+    }];
+    let seen = async || {
+        let rows = next_rows(&pool, &wanted, 1 << 20).await.unwrap();
+        let ids: Vec<i64> = rows.iter().map(|(_, row)| row.id).collect();
+        let waiting = with_rows(&pool, &shards).await.unwrap();
+        let lowest = lowest(&pool, &shards).await.unwrap();
+        (ids, waiting, lowest.get(&shard).copied())
+    };
+    assert_eq!(seen().await, (vec![], vec![], None));
+    held.commit().await.unwrap();
+    assert_eq!(seen().await, (vec![1], vec![shard], Some(1)));
+}
+
+/// An event appended by a transaction that is left open, and that transaction's number.
+async fn hold_an_event<'a>(
+    pool: &'a PgPool,
+    key: &'static str,
+) -> (sqlx::Transaction<'a, sqlx::Postgres>, i64) {
     let mut held = pool.begin().await.unwrap();
-    sqlx::query("select outbox_append('late', 'events.test.late', 't.v1', '{}')")
+    sqlx::query("select outbox_append($1, 'events.test.' || $1, 't.v1', '{}')")
+        .bind(key)
         .execute(&mut *held)
         .await
         .unwrap();
-    let mark = mark(&pool).await.unwrap();
-    assert_eq!(mark.given, 1);
-    assert!(!is_closed(&pool, mark).await.unwrap());
-    held.commit().await.unwrap();
-    until("no transaction of that time runs any more", || async {
-        is_closed(&pool, mark).await.unwrap()
-    })
-    .await;
+    let xid = sqlx::query_scalar("select pg_current_xact_id()::text::bigint")
+        .fetch_one(&mut *held)
+        .await
+        .unwrap();
+    (held, xid)
 }

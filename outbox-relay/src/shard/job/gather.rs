@@ -51,7 +51,7 @@ impl Turn<'_> {
                 let member = &self.members[*index];
                 Wanted {
                     shard: member.state.shard,
-                    after: member.after,
+                    from: member.from.clone(),
                     limit: member.state.limit.rows().min(each),
                 }
             })

@@ -4,6 +4,7 @@ use shared::shard::Shard;
 use tokio_util::sync::CancellationToken;
 
 use super::tools::Tools;
+use crate::backlog::floor::ReadFrom;
 use crate::batch::entity::{BatchLimit, Row};
 use crate::leases::repo::Writer;
 use crate::shard::fence::{EventRef, StreamSeq};
@@ -59,8 +60,8 @@ pub enum JobEnd {
 pub struct Member {
     /// The shard.
     pub state: ShardState,
-    /// No row up to this id is pending.
-    pub after: i64,
+    /// From where on it is read.
+    pub from: ReadFrom,
     /// Cancelled when the shard has to be handed over.
     pub stop: CancellationToken,
     /// Why its turn ended, once it has.
