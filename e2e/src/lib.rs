@@ -10,5 +10,6 @@ pub mod faults;
 pub mod history;
 pub mod load;
 pub mod otlp;
+pub mod outbox;
 pub mod provision;
 pub mod supervisor;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use e2e::environment;
+use e2e::environment::{self, names};
 use e2e::supervisor::ServiceBinaries;
 
 /// What the page is built from, below `web/`.
@@ -45,6 +45,25 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
 pub(crate) fn for_release() -> Result<()> {
     tracing::info!("building everything for release");
     run(cargo().args(["build", "--quiet", "--release", "--workspace", "--bins"]))
+}
+
+/// Builds the relay alone, as it is deployed unless the dev profile will do, and says where it is.
+pub(crate) fn relay(dev: bool) -> Result<PathBuf> {
+    if let Some(dir) = environment::read(names::BINARIES) {
+        return Ok(Path::new(&dir).join("outbox-relay"));
+    }
+    let profile = if dev { "debug" } else { "release" };
+    tracing::info!("building outbox-relay ({profile})");
+    let mut build = cargo();
+    build.args(["build", "--quiet"]);
+    // With --workspace the dev build is the one of the tests.
+    if dev {
+        build.args(["--workspace", "--bins"]);
+    } else {
+        build.args(["--release", "--package", "outbox-relay"]);
+    }
+    run(&mut build)?;
+    Ok(environment::target_dir().join(profile).join("outbox-relay"))
 }
 
 /// Builds the page into `web/dist`, where Node is; game-api compiles without it too.

@@ -1,8 +1,8 @@
-//! The developer's commands: `cargo xtask play`, `cargo xtask test`, `cargo xtask bench`,
-//! `cargo xtask sqlx`.
+//! The developer's commands: `cargo xtask play`, `test`, `bench`, `chaos`, `sqlx`.
 
 mod bench;
 mod build;
+mod chaos;
 mod console;
 mod dependencies;
 mod play;
@@ -35,6 +35,9 @@ enum Command {
     /// Measure the budgets, as ratios in one run on this machine
     #[command(long_about = bench::HELP)]
     Bench(bench::Args),
+    /// Put faults to a part of the stack under load, and check what came of it
+    #[command(long_about = chaos::HELP)]
+    Chaos(chaos::Args),
     /// Renew the committed .sqlx data, by which queries are checked without a database
     Sqlx(sqlx::Args),
 }
@@ -60,6 +63,7 @@ async fn run(command: &Command) -> Result<ExitCode> {
         Command::Play(args) => Box::pin(play::run(args)).await,
         Command::Test(args) => Box::pin(test::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
+        Command::Chaos(args) => Box::pin(chaos::run(args)).await,
         Command::Sqlx(args) => Box::pin(sqlx::run(args)).await,
     }
 }

@@ -1,4 +1,7 @@
-//! Faults, put between the moves of a running tournament: the condition is progress, not time.
+//! Faults: put between the moves of a running tournament (the condition is progress, not time), and
+//! put to relays that have no game to publish.
+
+pub mod relay;
 
 use std::fmt;
 

@@ -42,13 +42,18 @@ impl LatencyBook {
     #[must_use]
     pub fn latencies(&self) -> Latencies {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = inner.taken.clone();
-        taken.sort_unstable();
-        Latencies(taken)
+        Latencies::new(inner.taken.clone())
     }
 }
 
 impl Latencies {
+    /// What was taken, in any order.
+    #[must_use]
+    pub fn new(mut taken: Vec<Duration>) -> Self {
+        taken.sort_unstable();
+        Self(taken)
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> usize {

@@ -2,8 +2,10 @@
 //! and chaos runs put it through.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,8 +83,12 @@ pub struct Child {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<State>,
     running: Running,
+    deaths: Deaths,
     supervision: JoinSet<()>,
 }
+
+/// How often a child has ended without having been asked to.
+type Deaths = Arc<AtomicU64>;
 
 /// The process that runs now, for whoever must kill it without a runtime: a panicking test.
 type Running = Arc<Mutex<Option<Killer>>>;
@@ -110,9 +116,18 @@ impl Child {
         let name = spec.name.clone();
         let launch = spec.launch.clone();
         let ready_deadline = spec.ready_deadline;
-        let running = Running::default();
+        let (running, deaths) = (Running::default(), Deaths::default());
         let mut supervision = JoinSet::new();
-        supervision.spawn(Supervision::new(spec, inbox, states, Arc::clone(&running)).run());
+        let task = Supervision {
+            spec,
+            requests: inbox,
+            states,
+            running: Arc::clone(&running),
+            deaths: Arc::clone(&deaths),
+            budget: RestartBudget::default(),
+            was_ready_before: false,
+        };
+        supervision.spawn(task.run());
         Self {
             name,
             launch,
@@ -120,8 +135,15 @@ impl Child {
             requests,
             state,
             running,
+            deaths,
             supervision,
         }
+    }
+
+    /// How often it has ended without having been asked to, by signal or by itself.
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        self.deaths.load(Ordering::Relaxed)
     }
 
     /// Its name in messages.
@@ -228,6 +250,12 @@ impl Child {
         .await;
     }
 
+    /// The file that all its lives write to.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.launch.log
+    }
+
     /// The last lines that it wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -248,6 +276,7 @@ struct Supervision {
     requests: mpsc::Receiver<Request>,
     states: watch::Sender<State>,
     running: Running,
+    deaths: Deaths,
     budget: RestartBudget,
     was_ready_before: bool,
 }
@@ -263,23 +292,6 @@ enum Over {
 type BoxedWait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Supervision {
-    fn new(
-        spec: ChildSpec,
-        requests: mpsc::Receiver<Request>,
-        states: watch::Sender<State>,
-        running: Running,
-    ) -> Self {
-        let budget = RestartBudget::default();
-        Self {
-            spec,
-            requests,
-            states,
-            running,
-            budget,
-            was_ready_before: false,
-        }
-    }
-
     async fn run(mut self) {
         loop {
             let over = match self.spec.launch.start() {
@@ -321,6 +333,7 @@ impl Supervision {
             tokio::select! {
                 biased;
                 status = process.exited() => {
+                    self.deaths.fetch_add(1, Ordering::Relaxed);
                     self.states.send_replace(State::Down);
                     return Over::Died(status);
                 }

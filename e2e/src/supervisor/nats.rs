@@ -47,7 +47,7 @@ pub struct Nats {
 }
 
 /// A user of the server: what it may publish, what of that it may not, what it may subscribe to.
-struct User {
+pub(super) struct User {
     name: &'static str,
     password: String,
     publish_allowed: &'static [&'static str],
@@ -65,19 +65,25 @@ const DESTRUCTIVE: &[&str] = &[
     "$JS.API.STREAM.SNAPSHOT.>",
 ];
 
-/// Connects to a nats-server, with the user and the password that the URL holds: `async-nats` takes
-/// them from its options alone.
+/// Connects to one of the nats-servers of a list separated by commas, with the user and the password
+/// that the first URL holds: `async-nats` takes them from its options alone.
 ///
 /// # Errors
 /// The URL is none, or the server refuses.
-pub async fn connect(url: &str) -> Result<async_nats::Client> {
-    let address: async_nats::ServerAddr = url.parse().context("a NATS URL")?;
+pub async fn connect(urls: &str) -> Result<async_nats::Client> {
+    let addresses = urls
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<Vec<async_nats::ServerAddr>, _>>()
+        .context("a NATS URL")?;
     let mut options = async_nats::ConnectOptions::new();
-    if let (Some(user), Some(password)) = (address.username(), address.password()) {
+    if let Some(address) = addresses.first()
+        && let (Some(user), Some(password)) = (address.username(), address.password())
+    {
         options = options.user_and_password(user.to_owned(), password.to_owned());
     }
     options
-        .connect(address)
+        .connect(addresses)
         .await
         .context("NATS cannot be connected to")
 }
@@ -93,51 +99,72 @@ impl Nats {
         port: u16,
         durability: Durability,
     ) -> Result<Self> {
-        let home = run_dir.path().join("nats");
-        fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         let users = users();
+        let node = Node {
+            server,
+            run_dir,
+            users: &users,
+            durability,
+        };
+        let child = Child::start(node.spec("nats-server", port, "")?);
+        child.ready().await?;
+        Ok(Self {
+            child,
+            addresses: addresses(&[port], &users),
+        })
+    }
+}
+
+/// What nats-servers of one run have in common.
+pub(super) struct Node<'a> {
+    pub(super) server: &'a NatsServer,
+    pub(super) run_dir: &'a RunDir,
+    pub(super) users: &'a [User],
+    pub(super) durability: Durability,
+}
+
+impl Node<'_> {
+    /// A server that is to be started, its configuration written: with `cluster`, a block of that,
+    /// if it does not stand alone.
+    pub(super) fn spec(&self, name: &str, port: u16, cluster: &str) -> Result<ChildSpec> {
+        let home = self.run_dir.path().join(name);
+        fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         let config = home.join("nats.conf");
-        fs::write(
-            &config,
-            configuration(
-                port,
-                &home.join("store").display().to_string(),
-                &users,
-                durability,
-            ),
-        )
-        .with_context(|| format!("{} cannot be written", config.display()))?;
-        let child = Child::start(ChildSpec {
-            name: "nats-server".to_owned(),
+        let store = home.join("store").display().to_string();
+        let text = configuration(name, port, &store, self.users, self.durability) + cluster;
+        fs::write(&config, text)
+            .with_context(|| format!("{} cannot be written", config.display()))?;
+        Ok(ChildSpec {
+            name: name.to_owned(),
             launch: Launch {
-                program: server.program.clone(),
+                program: self.server.program.clone(),
                 args: vec!["--config".to_owned(), config.display().to_string()],
                 env: vec![],
                 env_prefixes_removed: vec![],
                 dir: home,
-                log: run_dir.logs().join("nats-server.log"),
+                log: self.run_dir.logs().join(format!("{name}.log")),
                 run_as: RunAs::Caller,
             },
             readiness: Readiness::Nats(loopback(port)),
             ready_deadline: READY_DEADLINE,
             end_signal: Signal::TERM,
             end_deadline: END_DEADLINE,
-        });
-        child.ready().await?;
-        Ok(Self {
-            child,
-            addresses: addresses(port, &users),
         })
     }
 }
 
-fn addresses(port: u16, users: &[User]) -> NatsAddresses {
+/// Where servers on these ports are reached, as lists separated by commas.
+pub(super) fn addresses(ports: &[u16], users: &[User]) -> NatsAddresses {
     let url = |name: &str| {
         let password = users
             .iter()
             .find(|user| user.name == name)
             .map_or("", |user| &user.password);
-        format!("nats://{name}:{password}@{}", loopback(port))
+        let urls: Vec<String> = ports
+            .iter()
+            .map(|port| format!("nats://{name}:{password}@{}", loopback(*port)))
+            .collect();
+        urls.join(",")
     };
     NatsAddresses {
         gateway_url: url("gateway"),
@@ -147,7 +174,8 @@ fn addresses(port: u16, users: &[User]) -> NatsAddresses {
     }
 }
 
-fn users() -> [User; 4] {
+/// The users, with passwords of this run.
+pub(super) fn users() -> [User; 4] {
     [
         User {
             name: "gateway",
@@ -203,14 +231,20 @@ fn users() -> [User; 4] {
 }
 
 /// Without `sync_interval: always` the server acknowledges what a power cut then loses.
-fn configuration(port: u16, store: &str, users: &[User], durability: Durability) -> String {
+fn configuration(
+    name: &str,
+    port: u16,
+    store: &str,
+    users: &[User],
+    durability: Durability,
+) -> String {
     let sync = match durability {
         Durability::PowerCut => "  sync_interval: always\n",
         Durability::Kill => "",
     };
     let mut text = format!(
         "listen: \"{}\"\n\
-         server_name: fogline\n\
+         server_name: {name}\n\
          jetstream {{\n  store_dir: {}\n{sync}}}\n\
          authorization {{\n  users: [\n",
         loopback(port),
@@ -260,7 +294,7 @@ mod tests {
             };
             assert!(!user.publish_allowed.iter().any(destroys), "{}", user.name);
         }
-        let text = configuration(4222, "/store", &users(), Durability::PowerCut);
+        let text = configuration("nats", 4222, "/store", &users(), Durability::PowerCut);
         assert!(text.contains("sync_interval: always"));
         assert_eq!(text.matches('{').count(), text.matches('}').count());
     }

@@ -59,17 +59,7 @@ impl Ports {
     /// # Errors
     /// The system has no free port.
     pub fn free(gateways: usize, relays: usize) -> Result<Self> {
-        let wanted = gateways * 2 + relays + 2;
-        // All at once: a port that is held cannot be given twice.
-        let held = (0..wanted)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<std::io::Result<Vec<_>>>()
-            .context("no free port")?;
-        let mut numbers = held
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter();
+        let mut numbers = free_ports(gateways * 2 + relays + 2)?.into_iter();
         let mut next = |count: usize| numbers.by_ref().take(count).collect::<Vec<_>>();
         Ok(Self {
             gateways: next(gateways),
@@ -112,6 +102,21 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// So many ports that nobody listens on, no two alike.
+///
+/// # Errors
+/// The system has no free port.
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All at once: a port that is held cannot be given twice.
+    let held = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("no free port")?;
+    held.iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }
 
 /// A port on the loopback address.

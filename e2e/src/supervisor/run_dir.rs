@@ -13,7 +13,7 @@ use rustix::process::{Pid, test_kill_process};
 use crate::environment::{self, names};
 
 /// Prefixes of run directories, for the one that looks for leftovers.
-const PREFIXES: [&str; 4] = ["play", "test", "e2e", "bench"];
+const PREFIXES: [&str; 5] = ["play", "test", "e2e", "bench", "chaos"];
 /// A server that was just killed may still be writing its last file when the directory goes.
 const REMOVE_ATTEMPTS_MAX: u32 = 40;
 /// Pause between those attempts.

@@ -77,6 +77,52 @@ impl ServiceBinaries {
     }
 }
 
+/// A service as it is started: what is its own, and what it shares with the others of a stack.
+pub(super) struct Service<'a> {
+    /// Its name in messages, such as `relay 2`.
+    pub(super) name: String,
+    pub(super) program: &'a Path,
+    pub(super) env: &'a [(&'a str, &'a String)],
+    pub(super) ops_port: u16,
+    pub(super) run_dir: &'a RunDir,
+    /// Further variables.
+    pub(super) extra_env: &'a [(String, String)],
+}
+
+impl Service<'_> {
+    pub(super) fn spec(self) -> ChildSpec {
+        let own = self
+            .env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).clone()));
+        let ops = ("OPS_ADDR".to_owned(), loopback(self.ops_port).to_string());
+        let dashed = self.name.replace(' ', "-");
+        let instance = (
+            "OTEL_RESOURCE_ATTRIBUTES".to_owned(),
+            format!("service.instance.id={dashed}"),
+        );
+        ChildSpec {
+            launch: Launch {
+                program: self.program.to_path_buf(),
+                args: vec!["run".to_owned()],
+                env: own
+                    .chain([ops, instance])
+                    .chain(self.extra_env.iter().cloned())
+                    .collect(),
+                env_prefixes_removed: vec![],
+                dir: self.run_dir.path().to_path_buf(),
+                log: self.run_dir.logs().join(format!("{dashed}.log")),
+                run_as: RunAs::Caller,
+            },
+            name: self.name,
+            readiness: Readiness::Readyz(loopback(self.ops_port)),
+            ready_deadline: READY_DEADLINE,
+            end_signal: Signal::TERM,
+            end_deadline: END_DEADLINE,
+        }
+    }
+}
+
 /// How this stack starts its services.
 #[derive(Debug)]
 pub(super) struct Recipe<'a> {
@@ -129,35 +175,14 @@ impl Recipe<'_> {
         env: &[(&str, &String)],
         ops_port: u16,
     ) -> ChildSpec {
-        let own = env
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).clone()));
-        let ops = ("OPS_ADDR".to_owned(), loopback(ops_port).to_string());
-        let instance = (
-            "OTEL_RESOURCE_ATTRIBUTES".to_owned(),
-            format!("service.instance.id={}", name.replace(' ', "-")),
-        );
-        ChildSpec {
-            launch: Launch {
-                program: program.to_path_buf(),
-                args: vec!["run".to_owned()],
-                env: own
-                    .chain([ops, instance])
-                    .chain(self.extra_env.iter().cloned())
-                    .collect(),
-                env_prefixes_removed: vec![],
-                dir: self.run_dir.path().to_path_buf(),
-                log: self
-                    .run_dir
-                    .logs()
-                    .join(format!("{}.log", name.replace(' ', "-"))),
-                run_as: RunAs::Caller,
-            },
+        let service = Service {
             name,
-            readiness: Readiness::Readyz(loopback(ops_port)),
-            ready_deadline: READY_DEADLINE,
-            end_signal: Signal::TERM,
-            end_deadline: END_DEADLINE,
-        }
+            program,
+            env,
+            ops_port,
+            run_dir: self.run_dir,
+            extra_env: self.extra_env,
+        };
+        service.spec()
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 static BINARIES: OnceLock<ServiceBinaries> = OnceLock::new();
 
 /// The services' binaries: those that the caller vouches for, or built now.
-fn binaries() -> ServiceBinaries {
+pub(crate) fn binaries() -> ServiceBinaries {
     let built = BINARIES.get_or_init(|| {
         let dir = environment::read(names::BINARIES).unwrap_or_else(|| {
             let status =

@@ -6,6 +6,7 @@ mod broker_away;
 mod database_away;
 mod harness;
 mod kills;
+mod relays;
 mod servers;
 mod supervision;
 mod tournament;

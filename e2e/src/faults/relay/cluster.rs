@@ -1,0 +1,77 @@
+//! A cluster of three nodes that loses its leader, again and again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use async_nats::jetstream;
+
+use super::bed::Bed;
+use super::{Outcome, Plan};
+use crate::outbox::STREAM;
+use crate::supervisor::{Replicas, connect_nats};
+
+/// Nodes, and copies of the stream.
+const NODES: usize = 3;
+/// An election, or a node that catches up with what it has missed, takes less.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// A question to a leader that has just died has no answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
+    let mut bed = Bed::start(plan, NODES, &[("EVENTS_REPLICAS", "3")]).await?;
+    let client = connect_nats(&bed.relays.nats_addresses.auditor_url).await?;
+    let mut context = jetstream::new(client);
+    context.set_timeout(ANSWER_TIMEOUT);
+    bed.produce();
+    let mut elections = Vec::new();
+    for strike in 1..=u64::from(plan.strikes) {
+        bed.until_published(plan.events * strike / (u64::from(plan.strikes) + 1))
+            .await?;
+        // Two of three must have everything before the third goes: more no protocol survives.
+        let led = until(&context, |replicas| replicas.current == NODES).await?;
+        let node = leader(&bed, &led)?;
+        let killed_at = Instant::now();
+        bed.relays.nats[node].kill_and_hold().await;
+        bed.struck("kill -9 of the stream's leader");
+        until(&context, |replicas| replicas.leader != led.leader).await?;
+        elections.push(killed_at.elapsed());
+        let before = bed.published();
+        bed.until_published(before + 1).await?;
+        bed.relays.nats[node].start_again().await?;
+    }
+    until(&context, |replicas| replicas.current == NODES).await?;
+    if let (Some(least), Some(most)) = (elections.iter().min(), elections.iter().max()) {
+        bed.measured.push(format!(
+            "another leader answered {:.1} to {:.1} s after the kill",
+            least.as_secs_f32(),
+            most.as_secs_f32()
+        ));
+    }
+    bed.judge().await
+}
+
+fn leader(bed: &Bed, replicas: &Replicas) -> Result<usize> {
+    let mut nodes = bed.relays.nats.iter();
+    nodes
+        .position(|node| node.name() == replicas.leader)
+        .with_context(|| format!("{} leads, and is none of the nodes", replicas.leader))
+}
+
+async fn until(
+    context: &jetstream::Context,
+    condition: impl Fn(&Replicas) -> bool,
+) -> Result<Replicas> {
+    let begun = Instant::now();
+    loop {
+        let replicas = Replicas::of(context, STREAM).await;
+        match replicas {
+            Ok(replicas) if condition(&replicas) => return Ok(replicas),
+            seen if begun.elapsed() > PATIENCE => {
+                bail!("the cluster does not come to itself: {seen:?}")
+            }
+            _ => tokio::time::sleep(ASK_EVERY).await,
+        }
+    }
+}
