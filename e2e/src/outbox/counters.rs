@@ -69,10 +69,10 @@ impl Counters {
     #[must_use]
     pub fn from_last_lines(log: &str) -> (Self, u64) {
         let (mut sum, mut lives) = (Self::default(), 0);
-        let lines = log
+        let parsed = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        for line in lines.filter(|line| line["message"] == "relay stopped") {
+        for line in parsed.filter(|line| line["message"] == "relay stopped") {
             let count = |name: &str| line[name].as_u64().unwrap_or(0);
             sum += Self {
                 published: count("outbox.published"),

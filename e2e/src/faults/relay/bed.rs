@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::join_all;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
 
 use super::spread::Spread;
 use super::{Outcome, Plan, Progress};
@@ -62,9 +62,11 @@ impl Bed {
         plan.progress
             .send_modify(|progress| "starting the servers".clone_into(&mut progress.doing));
         let relays = Relays::prepare(&environment::target_dir(), options).await?;
+        let options: PgConnectOptions = relays.postgres.addresses.owner_url.parse()?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .connect(&relays.postgres.addresses.owner_url)
+            // Reading a million rows takes long, which nobody needs to be warned of.
+            .connect_with(options.disable_statement_logging())
             .await
             .context("Postgres cannot be connected to")?;
         Ok(Self {
