@@ -77,3 +77,10 @@ async fn relays_restarted_in_turn_hand_over_without_fencing_or_repeating_anythin
     assert_eq!(outcome.strikes_of("SIGTERM to a relay"), 3);
     assert!(outcome.verdict.committed > 500);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_spread_when_relays_drain_crash_and_join_and_stay_where_they_are_in_between() {
+    let outcome = run_sound(Scenario::Leases, plan(0, 200)).await;
+    assert_eq!(outcome.strikes_of("crash of a relay"), 1);
+    assert_eq!(outcome.strikes_of("join of a relay"), 2);
+}

@@ -46,7 +46,8 @@ pub(crate) struct Args {
     )]
     scenarios: Vec<Choice>,
 
-    /// Events of a scenario; rolling and leases produce for as long as they last
+    /// Events of a scenario; rolling and leases produce for as long as they last, cluster at least
+    /// so many
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     events: u64,
 

@@ -24,7 +24,8 @@ pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
     let client = connect_nats(&bed.relays.nats_addresses.auditor_url).await?;
     let mut context = jetstream::new(client);
     context.set_timeout(ANSWER_TIMEOUT);
-    bed.produce();
+    // For as long as there are leaders to kill, and then until there are as many as are wanted.
+    bed.produce_at(u64::MAX, plan.pace);
     let mut elections = Vec::new();
     for strike in 1..=u64::from(plan.strikes) {
         bed.until_published(plan.events * strike / (u64::from(plan.strikes) + 1))
@@ -42,6 +43,8 @@ pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
         bed.relays.nats[node].start_again().await?;
     }
     until(&context, |replicas| replicas.current == NODES).await?;
+    bed.until_published(plan.events).await?;
+    bed.stop_producing();
     if let (Some(least), Some(most)) = (elections.iter().min(), elections.iter().max()) {
         bed.measured.push(format!(
             "another leader answered {:.1} to {:.1} s after the kill",

@@ -76,8 +76,8 @@ pub struct Plan {
     pub name: &'static str,
     /// The program `outbox-relay`.
     pub program: PathBuf,
-    /// Events in all; [`Scenario::Rolling`] and [`Scenario::Leases`] produce for as long as they
-    /// last.
+    /// Events in all. [`Scenario::Rolling`] and [`Scenario::Leases`] produce for as long as they
+    /// last; [`Scenario::Cluster`] does too, and at least so many.
     pub events: u64,
     /// Over how many keys.
     pub keys: u32,

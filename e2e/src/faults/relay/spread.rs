@@ -32,6 +32,18 @@ impl Spread {
         })
     }
 
+    /// The shards that are held by another, or were taken anew, since `before`.
+    pub(super) fn moved_since(&self, before: &Self) -> Vec<i16> {
+        let moved = |(shard, lease): &(&i16, &(String, i64))| {
+            before.held.get(shard).is_some_and(|was| was != *lease)
+        };
+        self.held
+            .iter()
+            .filter(moved)
+            .map(|(shard, _)| *shard)
+            .collect()
+    }
+
     /// Whether so many relays hold all shards, in shares that differ by one at most.
     pub(super) fn is_even(&self, relays: usize) -> bool {
         let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
@@ -56,6 +68,14 @@ mod tests {
         Spread {
             held: (0..SHARDS).filter_map(shard).collect(),
         }
+    }
+
+    #[test]
+    fn a_shard_taken_anew_has_moved_and_one_that_lapsed_has_not() {
+        let before = spread(|_| Some("a"));
+        let mut after = spread(|nth| (nth != 5).then_some(if nth == 9 { "b" } else { "a" }));
+        after.held.insert(7, ("a".to_owned(), 2));
+        assert_eq!(after.moved_since(&before), [7, 9]);
     }
 
     #[test]
