@@ -36,7 +36,7 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
     let mut build = cargo();
     // The whole workspace, as in the tests: packages picked out would unify the features of their
     // dependencies differently, and everything would be compiled twice.
-    build.args(["build", "--quiet", "--workspace", "--bins"]);
+    build.args(["build", "--workspace", "--bins"]);
     run(&mut build)?;
     ServiceBinaries::in_dir(&binary_dir())
 }
@@ -44,7 +44,7 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
 /// Builds the services and this program as they are released.
 pub(crate) fn for_release() -> Result<()> {
     tracing::info!("building everything for release");
-    run(cargo().args(["build", "--quiet", "--release", "--workspace", "--bins"]))
+    run(cargo().args(["build", "--release", "--workspace", "--bins"]))
 }
 
 /// Builds the relay alone, as it is deployed unless the dev profile will do, and says where it is.
@@ -55,7 +55,7 @@ pub(crate) fn relay(dev: bool) -> Result<PathBuf> {
     let profile = if dev { "debug" } else { "release" };
     tracing::info!("building outbox-relay ({profile})");
     let mut build = cargo();
-    build.args(["build", "--quiet"]);
+    build.arg("build");
     // With --workspace the dev build is the one of the tests.
     if dev {
         build.args(["--workspace", "--bins"]);
