@@ -84,6 +84,7 @@ impl App {
             metrics: metrics.clone(),
             life: life.clone(),
             config: config.gateway.clone(),
+            instance: config.instance.clone(),
         });
         Ok(Arc::new(Self {
             credentials: Credentials::new(config.keys.clone(), config.credentials, clock),

@@ -27,7 +27,7 @@ const fn variable(name: &'static str, what: &'static str) -> Variable {
 }
 
 /// Every variable that `run` reads, except those of telemetry (`RUST_LOG`, `LOG_FORMAT`, `OTEL_*`).
-pub const VARIABLES: [Variable; 22] = [
+pub const VARIABLES: [Variable; 23] = [
     variable(
         "DATABASE_URL",
         "postgres://user:password@host:port/database; required",
@@ -106,6 +106,10 @@ pub const VARIABLES: [Variable; 22] = [
     variable(
         "GATEWAY_HEARTBEAT_MS",
         "between two pings of a WebSocket, ms, 1000 to 120000; default 25000",
+    ),
+    variable(
+        "GATEWAY_PRESENCE_MS",
+        "between two looks at who is there of the watched games, ms, 100 to 60000; default 2000",
     ),
     variable(
         "DRAIN_DEADLINE_MS",

@@ -72,7 +72,7 @@ struct LobbyQuery {
     limit: Option<i64>,
 }
 
-/// `GET /v1/games?status=&cursor=&limit=`: public games, newest first.
+/// `GET /v1/games?status=&cursor=&limit=`: public games, newest first, each with who is there now.
 async fn list(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -92,8 +92,14 @@ async fn list(
     let games = app.games.lobby(status, after, limit).await?;
     let full = i64::try_from(games.len()).is_ok_and(|count| count == limit);
     let cursor = games.last().filter(|_| full).map(lobby_cursor);
-    let games = app.games.describe_all(&games, caller.player()).await?;
-    Ok(Json(json!({"games": games, "cursor": cursor})))
+    let there = app.gateway.presence().of_games(&app.pool, &games).await?;
+    let mut described = app.games.describe_all(&games, caller.player()).await?;
+    for (described, game) in described.iter_mut().zip(&games) {
+        let counts = there.get(&game.id).copied().unwrap_or_default();
+        described["watching"] = json!(counts.watching);
+        described["seats"] = json!(counts.seats());
+    }
+    Ok(Json(json!({"games": described, "cursor": cursor})))
 }
 
 /// `POST /v1/games/{id}/join`

@@ -19,6 +19,9 @@ pub struct GatewayConfig {
     /// `GATEWAY_HEARTBEAT_MS`, 1000 to 120000, default 25000: between two pings to a WebSocket, and
     /// between two comments of a quiet SSE stream.
     pub heartbeat: Duration,
+    /// `GATEWAY_PRESENCE_MS`, 100 to 60000, default 2000: how often this gateway says who is here
+    /// and asks who is there.
+    pub presence_every: Duration,
 }
 
 impl GatewayConfig {
@@ -33,6 +36,7 @@ impl GatewayConfig {
             sockets_per_player_max: usize::try_from(sockets).unwrap_or(usize::MAX),
             reconnect_spread: millis_or(env, "GATEWAY_RECONNECT_SPREAD_MS", 3000, 0..=60_000)?,
             heartbeat: millis_or(env, "GATEWAY_HEARTBEAT_MS", 25_000, 1000..=120_000)?,
+            presence_every: millis_or(env, "GATEWAY_PRESENCE_MS", 2000, 100..=60_000)?,
         })
     }
 }

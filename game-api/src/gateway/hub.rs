@@ -16,6 +16,7 @@ use super::cursor::Cursors;
 use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::places::Places;
+use super::presence::{self, CachedStats, Presence, Wanted};
 use super::room::{self, Room, Seated};
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub life: Lifecycle,
     /// Settings.
     pub config: GatewayConfig,
+    /// This instance's name.
+    pub instance: String,
 }
 
 /// The gateway of one instance. Clones share everything.
@@ -59,11 +62,13 @@ struct Inner {
     clock: DatabaseClock,
     heartbeat: Heartbeat,
     places: Places,
+    presence: Presence,
+    stats: CachedStats,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
 
 impl Gateway {
-    /// Starts the reconciler and the reading of the database's clock.
+    /// Starts the reconciler, the keeping of presence and the reading of the database's clock.
     #[must_use]
     pub fn start(parts: Parts) -> Self {
         let life = parts.life.clone();
@@ -71,11 +76,14 @@ impl Gateway {
         let gateway = Self(Arc::new(Inner {
             heartbeat: Heartbeat::start(parts.config.heartbeat, &life),
             places: Places::new(parts.config.sockets_per_player_max, open),
+            presence: Presence::new(parts.config.reconnect_spread),
+            stats: CachedStats::default(),
             parts,
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
         }));
         life.spawn_worker("reconciler", reconciler::run(gateway.clone()));
+        life.spawn_worker("presence", presence::run(gateway.clone()));
         life.spawn_worker("database clock", measure_clock(gateway.clone()));
         gateway
     }
@@ -106,6 +114,16 @@ impl Gateway {
         let known = rooms.into_iter().filter_map(|(id, room)| {
             let seq = room.seq()?;
             Some((room, id, seq))
+        });
+        known.collect()
+    }
+
+    /// The watched games and who sits there.
+    pub(super) fn watched_seats(&self) -> Vec<(Arc<Room>, Wanted)> {
+        let rooms: Vec<_> = self.rooms().values().map(Arc::clone).collect();
+        let known = rooms.into_iter().filter_map(|room| {
+            let wanted = Wanted::from(&*room.known().ok()?.game);
+            Some((room, wanted))
         });
         known.collect()
     }
@@ -194,6 +212,20 @@ impl Gateway {
 
     pub(super) fn places(&self) -> &Places {
         &self.0.places
+    }
+
+    /// Who is here.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
+    pub(super) fn stats(&self) -> &CachedStats {
+        &self.0.stats
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.0.parts.instance
     }
 
     pub(super) fn clock(&self) -> &DatabaseClock {

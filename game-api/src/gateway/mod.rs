@@ -12,6 +12,7 @@ mod hub;
 pub mod link;
 pub mod places;
 mod poll;
+pub mod presence;
 mod reconciler;
 mod repo;
 pub mod ring;
@@ -30,10 +31,11 @@ pub use hub::{Gateway, Parts};
 use crate::app::App;
 
 /// Method, template and status of the gateway's calls.
-pub const ROUTES: [(&str, &str, &str); 3] = [
+pub const ROUTES: [(&str, &str, &str); 4] = [
     ("GET", "/v1/ws", "101"),
     ("GET", "/v1/games/{id}/events", "200"),
     ("GET", "/v1/games/{id}/stream", "200"),
+    ("GET", "/v1/stats", "200"),
 ];
 
 /// The gateway's calls.
@@ -42,4 +44,5 @@ pub fn router() -> Router<Arc<App>> {
         .route("/v1/ws", any(socket::open))
         .route("/v1/games/{id}/events", get(poll::events))
         .route("/v1/games/{id}/stream", get(sse::stream))
+        .route("/v1/stats", get(presence::stats))
 }

@@ -54,6 +54,7 @@ pub(super) async fn events(
         code: query.code,
         cursor: query.after,
         manner: Manner::Log,
+        stays: !wait.is_zero(),
     };
     let Opened {
         mut subscription,

@@ -58,6 +58,7 @@ pub(super) async fn stream(
         code: query.code,
         cursor: last_event_id(&headers)?.or(query.after),
         manner: Manner::Log,
+        stays: true,
     };
     let Opened {
         subscription,

@@ -4,6 +4,7 @@
 //! The viewer's class may change under it, when it takes a seat: it then gets a snapshot of its new
 //! class and goes on with that class's frames.
 
+use axum::extract::ws::Utf8Bytes;
 use shared::ids::{GameId, PlayerId};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use super::Gateway;
 use super::cursor::Position;
 use super::frame::{self, Frame, FrameKind};
+use super::presence::Present;
 use super::ring::Owed;
 use super::room::{Known, Seated};
 use crate::games::entity::GameStatus;
@@ -41,6 +43,8 @@ pub struct Wanted {
     pub cursor: Option<String>,
     /// What it is for.
     pub manner: Manner,
+    /// Whether the viewer stays and so counts as being there.
+    pub stays: bool,
 }
 
 /// What a subscription is for.
@@ -86,6 +90,9 @@ pub struct Subscription {
     /// Still on the way through the log: who is behind the ring then reads on in the log. Once at
     /// the live end, who falls behind the ring is given a snapshot.
     replaying: bool,
+    /// Which version of who is there was told.
+    presence_seen: u64,
+    _present: Option<Present>,
     _counted: Counted,
 }
 
@@ -114,6 +121,10 @@ impl Subscription {
             game_version: known.version,
             position: 0,
             replaying: true,
+            presence_seen: 0,
+            _present: wanted
+                .stays
+                .then(|| gateway.presence().enter(&known.game, wanted.player)),
             _counted: Counted::new(gateway),
         };
         let snapshot = match begin {
@@ -190,6 +201,13 @@ impl Subscription {
             Owed::Behind if self.replaying => self.page(limit).await,
             Owed::Behind | Owed::Ahead => Ok(vec![self.resync("lagged").await?]),
         }
+    }
+
+    /// The message of who is there, if it was not told yet.
+    pub fn presence(&mut self) -> Option<Utf8Bytes> {
+        let (version, text) = self.room.presence_since(self.presence_seen)?;
+        self.presence_seen = version;
+        Some(text)
     }
 
     /// Waits for a change after the last look.

@@ -71,6 +71,12 @@ async fn the_api_appends_and_never_rewrites_the_log(pool: PgPool) {
         "insert into game_events select * from game_events",
         "insert into game_codes select * from game_codes",
         "insert into game_results select * from game_results on conflict do nothing",
+        "insert into gateways (id, incarnation, silent_max) values ('x', gen_random_uuid(), '1s')",
+        "update gateways set last_seen = last_seen",
+        "delete from gateways",
+        "insert into presence select * from presence",
+        "delete from presence",
+        "select * from presence_seen",
         "select outbox_append('player.x', 'events.player.x', 'fogline.test.v1', '{}')",
         "select max(version) from _sqlx_migrations",
     ] {
@@ -89,6 +95,7 @@ async fn the_api_appends_and_never_rewrites_the_log(pool: PgPool) {
         "select * from outbox_published",
         "create table t (x int)",
         "select fogline_grant()",
+        "select fogline_grant_presence()",
     ] {
         assert!(!may(&mut api, forbidden).await, "{forbidden}");
     }
@@ -115,6 +122,8 @@ async fn the_relay_knows_nothing_of_games(pool: PgPool) {
         "select * from game_results",
         "select * from game_codes",
         "select * from players",
+        "select * from gateways",
+        "select * from presence_seen",
         "delete from outbox_published",
         "delete from outbox_shards",
         "create table t (x int)",

@@ -10,6 +10,7 @@ mod trace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::extract::ws::Utf8Bytes;
 use shared::ids::GameId;
 use tokio::sync::{Notify, watch};
 
@@ -18,6 +19,7 @@ use timeline::{Slot, Timeline};
 
 use super::Gateway;
 use super::frame::{self, Drawn, Frame};
+use super::presence::Counts;
 use super::ring::Owed;
 use crate::games::entity::{Game, Logged, Seq};
 use crate::problem::{Problem, Reason};
@@ -49,6 +51,16 @@ struct State {
     log_read: u64,
     log_failed: u64,
     drawn: [Option<(Seq, Arc<Drawn>)>; 3],
+    presence: Option<Shown>,
+}
+
+/// Who is there, as the viewers were told.
+#[derive(Debug)]
+struct Shown {
+    counts: Counts,
+    /// Grows with each change; never 0.
+    version: u64,
+    text: Utf8Bytes,
 }
 
 #[derive(Debug)]
@@ -87,6 +99,7 @@ impl Room {
                 log_read: 0,
                 log_failed: 0,
                 drawn: [None, None, None],
+                presence: None,
             }),
             version: watch::Sender::new(0),
             bell: Notify::new(),
@@ -144,6 +157,30 @@ impl Room {
         limit: usize,
     ) -> Result<Owed<Arc<Slot>>, Problem> {
         self.live(|live| live.timeline.owed(class, position, limit))
+    }
+
+    /// Tells the viewers who is there, if it is not what they were told last.
+    pub(super) fn show_presence(&self, counts: Counts) {
+        let mut state = self.lock();
+        let version = match &state.presence {
+            Some(shown) if shown.counts == counts => return,
+            Some(shown) => shown.version + 1,
+            None => 1,
+        };
+        state.presence = Some(Shown {
+            counts,
+            version,
+            text: counts.text(self.game),
+        });
+        drop(state);
+        self.announce();
+    }
+
+    /// Who is there, if it has changed since version `seen`; with its version.
+    pub(super) fn presence_since(&self, seen: u64) -> Option<(u64, Utf8Bytes)> {
+        let state = self.lock();
+        let shown = state.presence.as_ref()?;
+        (shown.version != seen).then(|| (shown.version, shown.text.clone()))
     }
 
     /// Asks for the log without waiting for it.

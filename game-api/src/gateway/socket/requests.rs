@@ -53,6 +53,7 @@ impl Session {
                     code,
                     cursor,
                     manner,
+                    stays: true,
                 };
                 self.topics.open(&self.app.gateway, reference, wanted);
                 Ok(())
@@ -132,6 +133,11 @@ impl Session {
         match step {
             Step::Frames(subscription, frames) => {
                 self.writer.frames(&subscription, &frames).await?;
+                self.topics.resume(game, subscription);
+                Ok(())
+            }
+            Step::Presence(subscription, text) => {
+                self.writer.presence(text).await?;
                 self.topics.resume(game, subscription);
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use futures_util::future::poll_fn;
 use shared::ids::GameId;
 use tokio::time::sleep;
@@ -12,7 +13,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::gateway::Gateway;
 use crate::gateway::frame::Frame;
-use crate::gateway::subscription::{Opened, Subscription, Wanted};
+use crate::gateway::subscription::{BATCH_FRAMES_MAX, Opened, Subscription, Wanted};
 use crate::problem::Problem;
 
 /// Topics of one socket.
@@ -26,6 +27,8 @@ pub(super) enum Step {
     Opened(String, Result<Box<Opened>, Problem>),
     /// Frames to be sent.
     Frames(Box<Subscription>, Vec<Frame>),
+    /// Who is there has changed.
+    Presence(Box<Subscription>, Utf8Bytes),
 }
 
 struct Topic {
@@ -134,10 +137,18 @@ impl Topics {
 
 async fn next(mut subscription: Box<Subscription>) -> Step {
     loop {
-        match subscription.next().await {
+        match subscription.ready(BATCH_FRAMES_MAX).await {
+            Ok(frames) if frames.is_empty() => {}
             Ok(frames) => return Step::Frames(subscription, frames),
-            // The client waits a little longer; what is committed comes when it can be read.
-            Err(_) => sleep(RETRY_EVERY).await,
+            Err(_) => {
+                // The client waits a little longer; what is committed comes when it can be read.
+                sleep(RETRY_EVERY).await;
+                continue;
+            }
         }
+        if let Some(text) = subscription.presence() {
+            return Step::Presence(subscription, text);
+        }
+        subscription.changed().await;
     }
 }

@@ -83,6 +83,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes who is there of a game.
+    pub(super) async fn presence(&mut self, text: Utf8Bytes) -> Result<(), WriteError> {
+        self.count("presence");
+        self.put(Message::Text(text)).await
+    }
+
     /// Writes a ping.
     pub(super) async fn ping(&mut self) -> Result<(), WriteError> {
         self.put(Message::Ping(bytes::Bytes::new())).await

@@ -295,7 +295,7 @@ impl Instance {
             request.headers_mut().insert("authorization", value);
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        let mut socket = Socket { socket, refs: 0 };
+        let mut socket = Socket::new(socket);
         let welcome = socket.next().await;
         assert_eq!(welcome["type"], "welcome");
         assert!(welcome["now_ms"].as_i64().unwrap() > 1_700_000_000_000);
@@ -310,7 +310,7 @@ impl Instance {
         let url = format!("ws://{}/v1/ws", self.address);
         let stream = MaybeTlsStream::Plain(stream);
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
-        Socket { socket, refs: 0 }
+        Socket::new(socket)
     }
 
     pub(super) async fn raw_connect(&self, token: &str) -> Result<(), tungstenite::Error> {
@@ -358,17 +358,28 @@ pub(super) async fn relay(
 
 /// A client of one socket.
 pub(super) struct Socket {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     refs: u32,
+    /// What came about who is there, which comes at any time, passed over by those who wait for
+    /// something else.
+    presence: Vec<Value>,
 }
 
 impl Socket {
+    fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self {
+            stream,
+            refs: 0,
+            presence: Vec::new(),
+        }
+    }
+
     pub(super) async fn send(&mut self, message: &Value) {
         self.send_text(&message.to_string()).await;
     }
 
     pub(super) async fn send_text(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.unwrap();
+        self.stream.send(Message::text(text)).await.unwrap();
     }
 
     /// Sends a message under a fresh `ref`, which is given back.
@@ -387,7 +398,19 @@ impl Socket {
             reason: "done".into(),
         };
         let close = Message::Close(Some(frame));
-        self.socket.send(close).await.unwrap();
+        self.stream.send(close).await.unwrap();
+    }
+
+    /// What came about who is there since the last call, up to what `wanted` says yes to.
+    pub(super) async fn presence(&mut self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        while !self.presence.last().is_some_and(&wanted) {
+            match self.message_or_close().await {
+                Ok(message) if message["type"] == "presence" => self.presence.push(message),
+                Ok(message) => panic!("unexpected: {message}"),
+                Err(close) => panic!("the socket was closed: {close:?}"),
+            }
+        }
+        std::mem::take(&mut self.presence)
     }
 
     /// The next message of the server.
@@ -400,7 +423,17 @@ impl Socket {
 
     pub(super) async fn next_or_close(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
-            let message = timeout(PATIENCE, self.socket.next())
+            let message = self.message_or_close().await?;
+            if message["type"] != "presence" {
+                return Ok(message);
+            }
+            self.presence.push(message);
+        }
+    }
+
+    async fn message_or_close(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let message = timeout(PATIENCE, self.stream.next())
                 .await
                 .expect("no message came");
             match message {

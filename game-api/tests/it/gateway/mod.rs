@@ -2,6 +2,7 @@
 
 mod delivery;
 mod harness;
+mod presence;
 mod reading;
 mod repair;
 mod resume;
