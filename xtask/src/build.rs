@@ -47,6 +47,14 @@ pub(crate) fn for_release() -> Result<()> {
     run(cargo().args(["build", "--release", "--workspace", "--bins"]))
 }
 
+/// Builds the relay and this program as they are released.
+pub(crate) fn relay_for_release() -> Result<()> {
+    tracing::info!("building outbox-relay and xtask for release");
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release", "--bins"]);
+    run(build.args(["--package", "outbox-relay", "--package", "xtask"]))
+}
+
 /// Builds the relay alone, as it is deployed unless the dev profile will do, and says where it is.
 pub(crate) fn relay(dev: bool) -> Result<PathBuf> {
     if let Some(dir) = environment::read(names::BINARIES) {

@@ -30,8 +30,10 @@ pub struct RelaysOptions {
     pub relays: usize,
     /// How many nats-servers: 1, or the nodes of a cluster.
     pub nats_nodes: usize,
-    /// What a crash may take away.
+    /// What a crash may take away from Postgres.
     pub durability: Durability,
+    /// What a power cut may take away from the nats-servers.
+    pub broker_durability: Durability,
     /// Further variables for the relays.
     pub extra_env: Vec<(String, String)>,
 }
@@ -65,10 +67,11 @@ impl Relays {
         let mut ports = free_ports(options.relays + 2)?;
         let (postgres_port, nats_port) = (ports.remove(0), ports.remove(0));
         let binaries = PostgresBinaries::provision(&tools)?;
-        let durability = options.durability;
-        let postgres = Postgres::start(&binaries, &run_dir, postgres_port, durability).await?;
+        let postgres =
+            Postgres::start(&binaries, &run_dir, postgres_port, options.durability).await?;
         migrate(&postgres).await?;
         let server = NatsServer::provision(&tools)?;
+        let durability = options.broker_durability;
         let (nats, nats_addresses) = if options.nats_nodes == 1 {
             let nats = Nats::start(&server, &run_dir, nats_port, durability).await?;
             (vec![nats.child], nats.addresses)

@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 /// Games at once. Enough that every shard has work, and that a key's order is a thing to keep.
@@ -45,16 +45,48 @@ pub(crate) fn message(nth: u64, id: Uuid) -> (String, HeaderMap, Bytes) {
     (subject(nth), headers, Bytes::from(payload(nth)))
 }
 
+/// Appends the nth event as a producer does: `outbox_append`, in a transaction of its own.
+///
+/// # Errors
+/// The database refuses.
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    nth: u64,
+    notify: bool,
+) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("select outbox_append($1, $2, $3, $4::jsonb)")
+        .bind(key(nth))
+        .bind(subject(nth))
+        .bind(TYPE)
+        .bind(payload(nth))
+        .execute(&mut *transaction)
+        .await?;
+    if notify {
+        sqlx::query("notify outbox_wake")
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await
+}
+
 /// Appends `count` events in one transaction: the outbox has all of them at one moment.
 pub(crate) async fn append_backlog(pool: &PgPool, count: u64) -> sqlx::Result<()> {
+    append_from(pool, 0, count).await
+}
+
+/// Appends `count` events from the nth on in one transaction.
+pub(crate) async fn append_from(pool: &PgPool, nth: u64, count: u64) -> sqlx::Result<()> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     sqlx::query(
         "insert into outbox_events (shard, key, subject, type, payload)
-         select fogline_shard('bench.' || n % $2), 'bench.' || n % $2, 'events.bench.' || n % $2, $3,
-                json_build_object('n', n, 'filling', repeat('x', $4))
-         from generate_series(0, $1 - 1) n order by n",
+         select fogline_shard('bench.' || n % $3), 'bench.' || n % $3, 'events.bench.' || n % $3, $4,
+                json_build_object('n', n, 'filling', repeat('x', $5))
+         from generate_series($1::bigint, $1 + $2::bigint - 1) n order by n",
     )
-    .bind(i64::try_from(count).unwrap_or(i64::MAX))
-    .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
+    .bind(number(nth))
+    .bind(number(count))
+    .bind(number(KEYS))
     .bind(TYPE)
     .bind(i32::try_from(FILLING_BYTES).unwrap_or(i32::MAX))
     .execute(pool)

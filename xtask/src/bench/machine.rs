@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::Duration;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 /// Clock ticks a second in `/proc`: a constant of Linux's interface to user space (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Writes of which the median is taken.
+const FSYNCS: usize = 101;
 
 /// The machine's shape: figures mean nothing without it.
 #[derive(Clone, Debug, Serialize)]
@@ -85,6 +90,23 @@ pub(crate) fn peak_memory_bytes(pid: i32) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .map_or(0, |value| kib(value) * 1024)
+}
+
+/// How long this disk takes to have a small write safe: the median of some, in milliseconds. What
+/// waits for the disk is a multiple of it.
+pub(crate) fn fsync_ms(dir: &Path) -> std::io::Result<f64> {
+    let path = dir.join("bench-fsync");
+    let mut file = fs::File::create(&path)?;
+    let mut taken = Vec::new();
+    for _ in 0..FSYNCS {
+        let begun = Instant::now();
+        file.write_all(&[b'x'; 512])?;
+        file.sync_data()?;
+        taken.push(begun.elapsed());
+    }
+    fs::remove_file(&path)?;
+    taken.sort_unstable();
+    Ok(taken[FSYNCS / 2].as_secs_f64() * 1e3)
 }
 
 struct Stat {

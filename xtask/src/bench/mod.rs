@@ -5,11 +5,18 @@
 //! started hands over to that one.
 
 mod event;
+mod held_open;
 mod machine;
+mod processes;
 mod raw;
 mod relay;
+mod relay_rig;
 mod report;
+mod retention;
 mod rig;
+mod scrape;
+mod traffic;
+mod wake;
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
@@ -48,7 +55,14 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Subcommand)]
 enum What {
     /// How fast the relay drains a backlog, how soon an event stands in the stream, and what it costs
+    #[command(long_about = relay::HELP)]
     Relay(relay::Args),
+    /// What it costs to tell relays that rows wait, and how soon they know
+    #[command(long_about = wake::HELP)]
+    Wake(wake::Args),
+    /// What keeping published rows costs in several layouts, while a transaction is held open
+    #[command(long_about = retention::HELP)]
+    Retention(retention::Args),
 }
 
 /// How much of its load a benchmark runs with.
@@ -71,7 +85,7 @@ impl Load {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     if cfg!(debug_assertions) {
-        return hand_over();
+        return hand_over(args);
     }
     let load = if args.quick { Load::Quick } else { Load::Full };
     let mut interrupts = Interrupts::listen()?;
@@ -91,19 +105,33 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
 
 impl What {
     fn all() -> Vec<Self> {
-        vec![Self::Relay(relay::Args::default())]
+        vec![
+            Self::Relay(relay::Args::default()),
+            Self::Wake(wake::Args::default()),
+            Self::Retention(retention::Args::default()),
+        ]
+    }
+
+    fn needs_the_relay_alone(&self) -> bool {
+        matches!(self, Self::Relay(_) | Self::Wake(_) | Self::Retention(_))
     }
 
     async fn measure(&self, load: Load) -> Result<Report> {
         match self {
             Self::Relay(args) => Box::pin(relay::measure(args, load)).await,
+            Self::Wake(args) => Box::pin(wake::measure(args, load)).await,
+            Self::Retention(args) => Box::pin(retention::measure(args, load)).await,
         }
     }
 }
 
-/// Builds everything for release and becomes the release build of this program.
-fn hand_over() -> Result<ExitCode> {
-    build::for_release()?;
+/// Builds for release what the benchmark needs and becomes the release build of this program.
+fn hand_over(args: &Args) -> Result<ExitCode> {
+    if args.what.as_ref().is_some_and(What::needs_the_relay_alone) {
+        build::relay_for_release()?;
+    } else {
+        build::for_release()?;
+    }
     let program = build::release_dir().join("xtask");
     let error = Command::new(&program)
         .args(std::env::args_os().skip(1))

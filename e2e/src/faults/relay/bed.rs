@@ -57,6 +57,7 @@ impl Bed {
             relays: plan.relays,
             nats_nodes,
             durability: plan.durability,
+            broker_durability: plan.durability,
             extra_env: env.collect(),
         };
         plan.progress

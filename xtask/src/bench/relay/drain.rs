@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use e2e::supervisor::{Stack, loopback};
-use sqlx::PgPool;
 
 use crate::bench::event;
-use crate::bench::machine::{cpu_of_tree, own_memory_bytes, peak_memory_bytes};
-use crate::bench::report::{Bound, Budget, Report};
+use crate::bench::processes::{CpuAnEvent, Processes};
+use crate::bench::relay_rig::RelayRig;
+use crate::bench::report::Report;
+use crate::bench::scrape::Scrape;
 
 /// Between two questions to the relay how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(10);
@@ -19,51 +19,42 @@ const DEADLINE: Duration = Duration::from_mins(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drained {
     pub(crate) per_second: f64,
-    relay_cpu_micros: f64,
-    postgres_cpu_micros: f64,
-    broker_cpu_micros: f64,
+    pub(crate) cpu: CpuAnEvent,
     memory_bytes: u64,
-    memory_peak_bytes: u64,
+    pub(crate) memory_peak_bytes: u64,
 }
 
 /// Ends the relay, appends a backlog, starts the relay again and waits until all is published.
 /// Taking the shards over is part of it.
-pub(crate) async fn drain(stack: &Stack, pool: &PgPool, events: u64) -> Result<Drained> {
-    let relay = &stack.relays[0];
+pub(crate) async fn drain(rig: &RelayRig, events: u64) -> Result<Drained> {
+    let relay = &rig.relays.relays[0];
     relay.end().await;
-    event::append_backlog(pool, events).await?;
+    event::append_backlog(&rig.pool, events).await?;
     // What the appending has left to write is not the drain's.
-    sqlx::query("checkpoint").execute(pool).await?;
+    sqlx::query("checkpoint").execute(&rig.pool).await?;
     relay.start_again().await?;
-    let pids = Pids::of(stack)?;
-    let before = pids.cpu();
-    let begun = Instant::now();
-    while published(stack).await? < events as f64 {
+    let processes = Processes::of(&rig.relays)?;
+    let (before, begun) = (processes.cpu(), Instant::now());
+    while published(rig).await? < events as f64 {
         if begun.elapsed() > DEADLINE {
             bail!("the drain has stalled:\n{}", relay.log_tail());
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
     let took = begun.elapsed().as_secs_f64();
-    let after = pids.cpu();
-    let micros =
-        |nth: usize| after[nth].saturating_sub(before[nth]).as_secs_f64() * 1e6 / events as f64;
+    let (memory_bytes, memory_peak_bytes) = processes.relay_memory_bytes();
     Ok(Drained {
         per_second: events as f64 / took,
-        relay_cpu_micros: micros(0),
-        postgres_cpu_micros: micros(1),
-        broker_cpu_micros: micros(2),
-        memory_bytes: own_memory_bytes(pids.relay),
-        memory_peak_bytes: peak_memory_bytes(pids.relay),
+        cpu: processes.cpu().an_event_since(before, events as f64),
+        memory_bytes,
+        memory_peak_bytes,
     })
 }
 
 impl Drained {
-    pub(crate) fn add_to(self, report: &mut Report, broker: &str) {
+    pub(crate) fn add_to(self, report: &mut Report) {
         report.figure("relay", self.per_second, "events/s");
-        report.figure("CPU of the relay", self.relay_cpu_micros, "µs/event");
-        report.figure("CPU of Postgres", self.postgres_cpu_micros, "µs/event");
-        report.figure("CPU of nats-server", self.broker_cpu_micros, "µs/event");
+        self.cpu.add_to(report);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         report.figure(
             "memory of the relay, its own",
@@ -75,51 +66,21 @@ impl Drained {
             mib(self.memory_peak_bytes),
             "MiB",
         );
-        report.budget(Budget {
-            name: format!("CPU of the relay, {broker}"),
-            value: self.relay_cpu_micros,
-            unit: "µs/event",
-            must: Bound::AtMost(135.0),
-            aim: Bound::AtMost(135.0),
-        });
-    }
-}
-
-/// The processes that share the work.
-struct Pids {
-    relay: i32,
-    postgres: i32,
-    broker: i32,
-}
-
-impl Pids {
-    fn of(stack: &Stack) -> Result<Self> {
-        let private = "a benchmark has private servers";
-        Ok(Self {
-            relay: stack.relays[0].pid().context("the relay runs")?,
-            postgres: stack
-                .postgres
-                .as_ref()
-                .and_then(|postgres| postgres.child.pid())
-                .context(private)?,
-            broker: stack
-                .nats
-                .as_ref()
-                .and_then(|nats| nats.child.pid())
-                .context(private)?,
-        })
-    }
-
-    fn cpu(&self) -> [Duration; 3] {
-        [self.relay, self.postgres, self.broker].map(cpu_of_tree)
     }
 }
 
 /// How many events the relay has published since it was started.
-async fn published(stack: &Stack) -> Result<f64> {
-    let url = format!("http://{}/metrics", loopback(stack.ports.relay_ops[0]));
-    let text = reqwest::get(url).await?.text().await?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("outbox_published_total ")?.parse().ok())
-        .context("the relay's metrics lack outbox_published_total")
+async fn published(rig: &RelayRig) -> Result<f64> {
+    Scrape::of(rig.relays.ops(0))
+        .await?
+        .value("outbox_published_total")
+}
+
+/// Takes out what earlier drains have left, as autovacuum does a while later.
+pub(crate) async fn vacuum(rig: &RelayRig) -> Result<()> {
+    sqlx::query("vacuum (analyze) outbox_events")
+        .execute(&rig.pool)
+        .await
+        .context("vacuum")?;
+    Ok(())
 }
