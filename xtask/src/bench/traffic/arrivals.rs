@@ -2,7 +2,7 @@
 //! the server has stored it. A plain subscription would be given it before.
 
 use anyhow::{Context as _, Result};
-use async_nats::jetstream::{self, consumer::DeliverPolicy, consumer::push};
+use async_nats::jetstream::{self, consumer::DeliverPolicy, consumer::pull};
 use e2e::outbox::STREAM;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -29,13 +29,13 @@ impl Arrivals {
     /// There is no stream, or it cannot be read.
     pub(crate) async fn follow(nats_url: &str) -> Result<Self> {
         let client = e2e::supervisor::connect_nats(nats_url).await?;
-        let stream = jetstream::new(client.clone())
+        let stream = jetstream::new(client)
             .get_stream(STREAM)
             .await
             .context("there is no stream EVENTS")?;
         let consumer = stream
-            .create_consumer(push::OrderedConfig {
-                deliver_subject: client.new_inbox(),
+            // Pulled: flow control of a pushed one would need a right that the auditor has not.
+            .create_consumer(pull::OrderedConfig {
                 filter_subject: "events.bench.>".to_owned(),
                 deliver_policy: DeliverPolicy::New,
                 ..Default::default()
