@@ -26,7 +26,7 @@ takes once the transaction has ended.
 With --relay, the outbox as it is instead, with a relay and a stream.";
 
 /// How long the load lasts unless told otherwise, in minutes.
-const MINUTES: f64 = 1.0;
+const MINUTES: u64 = 1;
 /// Events a second unless told otherwise.
 const RATE: u32 = 10_000;
 
@@ -38,8 +38,9 @@ pub(crate) struct Args {
     layouts: Vec<Layout>,
 
     /// How long the load lasts
-    #[arg(long, value_name = "MINUTES", default_value_t = MINUTES)]
-    minutes: f64,
+    #[arg(long, value_name = "MINUTES", default_value_t = MINUTES,
+          value_parser = clap::value_parser!(u64).range(1..=120))]
+    minutes: u64,
 
     /// Events a second
     #[arg(long, value_name = "NUMBER", default_value_t = RATE,
@@ -73,10 +74,9 @@ impl Default for Args {
 /// A part does not start, or the database refuses.
 pub(crate) async fn measure(args: &Args, load: Load) -> Result<Report> {
     let mut report = Report::new("retention", load);
-    let seconds = (args.minutes * 60.0).max(1.0) as u64;
     let plan = sustained::Plan {
         per_second: args.rate,
-        lasts: Duration::from_secs(load.of(seconds).max(4)),
+        lasts: Duration::from_secs(load.of(args.minutes * 60).max(4)),
         held: !args.not_held,
     };
     if args.relay {
