@@ -18,6 +18,7 @@ pub mod router;
 pub mod rules;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::lifecycle::{Lifecycle, WorkerFailed};
 use shared::ops::Ops;
@@ -26,11 +27,15 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 use crate::database::Readiness;
+use crate::http::serve::Terms;
 use crate::nats::Nats;
 use crate::players::credentials::wall_clock;
+use crate::problem::Reason;
 
 /// Connections to the ops port: a few scrapers and probes.
 const OPS_CONNECTIONS_MAX: usize = 64;
+/// A scraper that does not acknowledge an answer for so long is gone.
+const OPS_ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
 
 /// The sockets that a caller has bound: the public one and the ops port.
 #[derive(Debug)]
@@ -83,15 +88,17 @@ pub fn serve(app: Arc<App>, listeners: Listeners) {
         draining.cancelled().await;
         drained.set_ready(false);
     });
-    let connections_max = app.config.listen.connections_max;
+    let rejected = &app.metrics.gateway_rejected_total;
+    let terms = Terms {
+        connections_max: app.config.listen.connections_max,
+        // A quiet stream is written to once a heartbeat: so one whose client is gone is found
+        // within two.
+        acknowledge_max: app.config.gateway.heartbeat,
+        late: Some(rejected.with_label_values(&[Reason::Invalid.as_str()])),
+    };
     life.spawn_worker(
         "public port",
-        http::serve::serve(
-            listeners.public,
-            router::router(app),
-            connections_max,
-            life.clone(),
-        ),
+        http::serve::serve(listeners.public, router::router(app), terms, life.clone()),
     );
     serve_ops(ops, listeners.ops, life);
 }
@@ -100,9 +107,14 @@ pub fn serve(app: Arc<App>, listeners: Listeners) {
 /// the drain does not wait for them.
 fn serve_ops(ops: Ops, listener: TcpListener, life: &Lifecycle) {
     let own = Lifecycle::new();
+    let terms = Terms {
+        connections_max: OPS_CONNECTIONS_MAX,
+        acknowledge_max: OPS_ACKNOWLEDGE_MAX,
+        late: None,
+    };
     own.spawn_worker(
         "ops port",
-        http::serve::serve(listener, ops.router(), OPS_CONNECTIONS_MAX, own.clone()),
+        http::serve::serve(listener, ops.router(), terms, own.clone()),
     );
     let (failed, draining) = (own.draining(), life.draining());
     life.spawn_worker("ops port", async move {

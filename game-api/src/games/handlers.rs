@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::gateway::frame;
 use crate::http::caller::{Caller, SignedIn};
 use crate::http::extract::{NoMembers, PathId, StrictJson, StrictQuery};
+use crate::http::json::UnambiguousObject;
 use crate::problem::{Problem, Reason};
 
 /// Games on one page of the lobby, unless asked for fewer.
@@ -92,14 +93,8 @@ async fn list(
     let games = app.games.lobby(status, after, limit).await?;
     let full = i64::try_from(games.len()).is_ok_and(|count| count == limit);
     let cursor = games.last().filter(|_| full).map(lobby_cursor);
-    let there = app.gateway.presence().of_games(&app.pool, &games).await?;
-    let mut described = app.games.describe_all(&games, caller.player()).await?;
-    for (described, game) in described.iter_mut().zip(&games) {
-        let counts = there.get(&game.id).copied().unwrap_or_default();
-        described["watching"] = json!(counts.watching);
-        described["seats"] = json!(counts.seats());
-    }
-    Ok(Json(json!({"games": described, "cursor": cursor})))
+    let games = app.gateway.describe_listed(&games, caller.player()).await?;
+    Ok(Json(json!({"games": games, "cursor": cursor})))
 }
 
 /// `POST /v1/games/{id}/join`
@@ -195,7 +190,7 @@ async fn digest(
 struct CommandBody {
     command_id: CommandId,
     at: Option<i64>,
-    action: Map<String, Value>,
+    action: UnambiguousObject,
 }
 
 /// The answer: `frame` is the very text that the mover's subscriptions get.
@@ -219,7 +214,7 @@ async fn command(
     let request = CommandRequest {
         command_id: body.command_id,
         at: body.at,
-        action: body.action,
+        action: body.action.0,
     };
     let accepted = app.games.command(player, id, request, &trace).await?;
     let frame = frame::event(&app.cursors, &accepted.logged, accepted.class)

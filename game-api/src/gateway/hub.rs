@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::ids::{GameId, PlayerId};
 use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
 use tokio::time::timeout;
 
+use super::boards::{self, Boards};
 use super::clock::{DatabaseClock, MEASURE_EVERY};
 use super::config::GatewayConfig;
 use super::cursor::Cursors;
@@ -64,11 +65,12 @@ struct Inner {
     places: Places,
     presence: Presence,
     stats: CachedStats,
+    boards: Boards,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
 
 impl Gateway {
-    /// Starts the reconciler, the keeping of presence and the reading of the database's clock.
+    /// Starts the reconciler, the keeping of presence and boards, and the reading of the database's clock.
     #[must_use]
     pub fn start(parts: Parts) -> Self {
         let life = parts.life.clone();
@@ -78,12 +80,14 @@ impl Gateway {
             places: Places::new(parts.config.sockets_per_player_max, open),
             presence: Presence::new(parts.config.reconnect_spread),
             stats: CachedStats::default(),
+            boards: Boards::new(parts.metrics.gateway_subscriptions.clone()),
             parts,
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
         }));
         life.spawn_worker("reconciler", reconciler::run(gateway.clone()));
         life.spawn_worker("presence", presence::run(gateway.clone()));
+        life.spawn_worker("boards", boards::run(gateway.clone()));
         life.spawn_worker("database clock", measure_clock(gateway.clone()));
         gateway
     }
@@ -186,6 +190,25 @@ impl Gateway {
             .unwrap_or_else(|_| Err(Problem::from(Reason::Unavailable)))
     }
 
+    /// The `game` objects of a list, each with who is there now.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn describe_listed(
+        &self,
+        games: &[Game],
+        viewer: Option<PlayerId>,
+    ) -> Result<Vec<Value>, Problem> {
+        let there = self.presence().of_games(self.pool(), games).await?;
+        let mut described = self.games().describe_all(games, viewer).await?;
+        for (described, game) in described.iter_mut().zip(games) {
+            let counts = there.get(&game.id).copied().unwrap_or_default();
+            described["watching"] = json!(counts.watching);
+            described["seats"] = json!(counts.seats());
+        }
+        Ok(described)
+    }
+
     /// The database's clock, milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
@@ -222,6 +245,10 @@ impl Gateway {
 
     pub(super) fn stats(&self) -> &CachedStats {
         &self.0.stats
+    }
+
+    pub(super) fn boards(&self) -> &Boards {
+        &self.0.boards
     }
 
     pub(super) fn instance(&self) -> &str {

@@ -3,6 +3,7 @@
 //! One room per watched game follows the log strictly by sequence number. A connection holds a
 //! position in the room's ring of its view class; a cursor is such a position, good at any gateway.
 
+pub mod boards;
 pub mod clock;
 pub mod config;
 pub mod cursor;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,6 +24,7 @@ use super::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::app::App;
 use crate::http::caller::Caller;
 use crate::http::extract::{PathId, StrictQuery};
+use crate::http::transport::Fate;
 use crate::problem::{Problem, Reason};
 
 /// Between two attempts to read what a viewer is owed while the database is away.
@@ -43,6 +45,7 @@ pub(super) async fn stream(
     caller: Caller,
     PathId(game): PathId<GameId>,
     StrictQuery(query): StrictQuery<StreamQuery>,
+    fate: Option<Extension<Fate>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let gateway = app.gateway.clone();
@@ -72,6 +75,8 @@ pub(super) async fn stream(
         draining: app.life.draining(),
         gateway,
         subscription,
+        fate: fate.map(|Extension(fate)| fate).unwrap_or_default(),
+        drained: false,
         _place: place,
     };
     let events = stream::iter(first).chain(viewer.events());
@@ -93,7 +98,22 @@ struct Viewer {
     gateway: Gateway,
     subscription: Subscription,
     draining: CancellationToken,
+    /// How the connection ends, if the client does not end it.
+    fate: Fate,
+    drained: bool,
     _place: Place,
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let reason = match self.fate.reason() {
+            _ if self.drained => "drain",
+            Some(reason) => reason,
+            None => "closed",
+        };
+        let disconnects = &self.gateway.metrics().gateway_disconnects_total;
+        disconnects.with_label_values(&[reason]).inc();
+    }
 }
 
 impl Viewer {
@@ -126,11 +146,10 @@ impl Viewer {
     }
 
     /// Ends the stream and tells the browser when to come back.
-    fn goodbye(&self) -> Event {
+    fn goodbye(&mut self) -> Event {
         let spread = self.gateway.config().reconnect_spread;
         let after = spread.mul_f64(rand::rng().random_range(0.0..=1.0));
-        let disconnects = &self.gateway.metrics().gateway_disconnects_total;
-        disconnects.with_label_values(&["drain"]).inc();
+        self.drained = true;
         Event::default().retry(after)
     }
 }

@@ -5,6 +5,7 @@
 //! class and goes on with that class's frames.
 
 use axum::extract::ws::Utf8Bytes;
+use prometheus::IntGauge;
 use shared::ids::{GameId, PlayerId};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -125,7 +126,7 @@ impl Subscription {
             _present: wanted
                 .stays
                 .then(|| gateway.presence().enter(&known.game, wanted.player)),
-            _counted: Counted::new(gateway),
+            _counted: Counted::new(&gateway.metrics().gateway_subscriptions),
         };
         let snapshot = match begin {
             Begin::After(n) => {
@@ -348,13 +349,12 @@ fn contiguous(position: i64, frames: impl Iterator<Item = Frame>) -> (i64, Vec<F
 
 /// Counts a subscription for as long as it lives.
 #[derive(Debug)]
-struct Counted(prometheus::IntGauge);
+pub(super) struct Counted(IntGauge);
 
 impl Counted {
-    fn new(gateway: &Gateway) -> Self {
-        let gauge = gateway.metrics().gateway_subscriptions.clone();
+    pub(super) fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
-        Self(gauge)
+        Self(gauge.clone())
     }
 }
 

@@ -142,7 +142,11 @@ fn network(address: IpAddr) -> IpAddr {
 pub async fn limit_requests(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match app.limits.request(peer(request.extensions())) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            let rejected = &app.metrics.gateway_rejected_total;
+            rejected.with_label_values(&[problem.reason.as_str()]).inc();
+            problem.into_response()
+        }
     }
 }
 

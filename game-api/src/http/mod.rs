@@ -4,10 +4,12 @@
 pub mod body;
 pub mod caller;
 pub mod extract;
+pub mod json;
 pub mod limits;
 pub mod observe;
 pub mod origin;
 pub mod serve;
+pub mod transport;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

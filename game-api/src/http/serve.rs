@@ -1,13 +1,11 @@
 //! The loop that accepts connections. `axum::serve` has no limits; this has: a number of
-//! connections, a time for the first request's head, and a time between requests.
+//! connections, a time for the first request's head, a time between requests, and one for the other
+//! side to acknowledge what it was sent.
 
 use std::convert::Infallible;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,12 +17,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntCounter;
 use shared::lifecycle::Lifecycle;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tower::ServiceExt as _;
+
+use super::transport::{Fate, Transport};
 
 /// From the connection to the end of its first request's head.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +33,16 @@ const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const NEXT_HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// A request's head; longer ones are answered 431. Also bounds the read buffer per connection.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What a client is told whose first request does not come. hyper has no answer for it.
+const LATE_ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
+    content-type: application/problem+json\r\n\
+    content-length: 143\r\n\
+    connection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"The request is malformed\",\"status\":408,\
+    \"reason\":\"invalid\",\"detail\":\"the request's head did not come within 5 s\"}";
+/// What the kernel may keep of a connection that is not read from, bytes: some hundred frames. It
+/// would grow to megabytes by itself.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
 /// After an error of `accept` (most often: no file descriptors left), so that the loop does not spin.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,6 +63,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A port that was in use a moment ago, by the instance before this one, can be taken again.
     socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -74,21 +85,43 @@ pub fn allow_open_files(connections_max: usize) {
     }
 }
 
+/// On which terms connections are served.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// So many at once; others wait in the kernel's queue.
+    pub connections_max: usize,
+    /// What was sent must be acknowledged by the other side's kernel within this, else it is gone:
+    /// a stream, which the client never answers, would otherwise wait a quarter of an hour for it.
+    pub acknowledge_max: Duration,
+    /// Counts those whose first request did not come.
+    pub late: Option<IntCounter>,
+}
+
 /// Serves `router` on `listener` until the drain begins; then takes no new connection, lets each
 /// finish the request it is in, and gives up on what is left when the hard token comes.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, life: Lifecycle) {
-    let places = Arc::new(Semaphore::new(connections_max));
+pub async fn serve(listener: TcpListener, router: Router, terms: Terms, life: Lifecycle) {
+    let places = Arc::new(Semaphore::new(terms.connections_max));
     let draining = life.draining();
     loop {
         let accepted = tokio::select! {
             () = draining.cancelled() => return,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &terms) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => life.spawn_task(
-                "connection",
-                connection(stream, peer, router.clone(), life.clone()),
-            ),
+            Ok((place, stream, peer)) => {
+                let fate = Fate::default();
+                let transport = Transport::new(stream, fate.clone(), LATE_ANSWER, place);
+                let served = Served {
+                    transport,
+                    fate,
+                    peer,
+                    late: terms.late.clone(),
+                };
+                life.spawn_task(
+                    "connection",
+                    connection(served, router.clone(), life.clone()),
+                );
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_ERROR_PAUSE).await;
@@ -101,7 +134,8 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(Counted, SocketAddr)> {
+    terms: &Terms,
+) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
     let place = places
         .clone()
         .acquire_owned()
@@ -111,21 +145,44 @@ async fn accept(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
     }
-    let counted = Counted {
-        stream,
-        _place: place,
-    };
-    Ok((counted, peer))
+    if let Err(error) = acknowledge_within(&stream, terms.acknowledge_max) {
+        tracing::debug!(%peer, %error, "TCP_USER_TIMEOUT could not be set");
+    }
+    Ok((place, stream, peer))
+}
+
+#[cfg(target_os = "linux")]
+fn acknowledge_within(stream: &TcpStream, max: Duration) -> io::Result<()> {
+    let max_ms = u32::try_from(max.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, max_ms)?)
+}
+
+/// Elsewhere the kernel's own patience counts.
+#[cfg(not(target_os = "linux"))]
+fn acknowledge_within(_: &TcpStream, _: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+struct Served {
+    transport: Transport,
+    fate: Fate,
+    peer: SocketAddr,
+    late: Option<IntCounter>,
 }
 
 /// One connection, until it is closed or upgraded.
-async fn connection(stream: Counted, peer: SocketAddr, router: Router, life: Lifecycle) {
-    let begun = Arc::new(AtomicBool::new(false));
+async fn connection(served: Served, router: Router, life: Lifecycle) {
+    let Served {
+        transport,
+        fate,
+        peer,
+        late,
+    } = served;
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(NEXT_HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service(router, peer, begun.clone()))
+        .serve_connection(TokioIo::new(transport), service(router, peer, fate.clone()))
         .with_upgrades();
     tokio::pin!(served);
     let first_head = sleep(FIRST_HEAD_TIMEOUT);
@@ -138,8 +195,12 @@ async fn connection(stream: Counted, peer: SocketAddr, router: Router, life: Lif
             () = stopping.cancelled() => return,
             () = &mut first_head, if awaits_first_head => {
                 awaits_first_head = false;
-                if !begun.load(Ordering::Relaxed) {
+                if !fate.has_begun() {
                     tracing::debug!(%peer, "no request in time");
+                    if let Some(late) = late {
+                        late.inc();
+                    }
+                    fate.give_up();
                     return;
                 }
             }
@@ -154,63 +215,54 @@ async fn connection(stream: Counted, peer: SocketAddr, router: Router, life: Lif
     }
 }
 
-/// Notes that a request has begun, and says where it comes from.
+/// Notes that a request has begun, and says where it comes from and what is known of its way.
 fn service(
     router: Router,
     peer: SocketAddr,
-    begun: Arc<AtomicBool>,
+    fate: Fate,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
 {
     service_fn(move |request: Request<Incoming>| {
-        begun.store(true, Ordering::Relaxed);
+        fate.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(fate.clone());
         router.clone().oneshot(request)
     })
 }
 
-/// A connection that holds its place also after an upgrade, for as long as it is open.
-struct Counted {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    #[test]
+    fn who_is_late_is_told_so_in_a_whole_answer() {
+        let text = std::str::from_utf8(LATE_ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = head.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
+        assert_eq!(length, body.len());
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["reason"], "invalid");
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_a_client_does_not_acknowledge_is_not_waited_for() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let terms = Terms {
+            connections_max: 1,
+            acknowledge_max: Duration::from_secs(7),
+            late: None,
+        };
+        let places = Arc::new(Semaphore::new(1));
+        let (_place, stream, _) = accept(&listener, &places, &terms).await.unwrap();
+        assert_eq!(
+            rustix::net::sockopt::tcp_user_timeout(&stream).unwrap(),
+            7000
+        );
     }
 }

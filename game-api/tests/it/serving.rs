@@ -132,8 +132,16 @@ async fn a_client_that_sends_no_head_is_closed() {
     slow.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\nx: ")
         .await
         .unwrap();
-    assert_eq!(read_all(&mut silent).await, "");
-    assert_eq!(read_all(&mut slow).await, "");
+    for late in [&mut silent, &mut slow] {
+        let answer = read_all(late).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("\"reason\":\"invalid\""), "{answer}");
+    }
+    let metrics = get(ports.ops, "/metrics").await;
+    assert!(
+        metrics.contains("gateway_rejected_total{reason=\"invalid\"} 2"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]

@@ -134,6 +134,14 @@ pub async fn commit_batch(
             from ready r join moved m on m.ord = r.ord
             where r.result is not null
             on conflict do nothing
+        ), standing as (
+            insert into player_games (player_id, game_id, status)
+            select p.player_id, r.game_id, r.status
+            from ready r join moved m on m.ord = r.ord
+            cross join lateral (values (r.white_id), (r.black_id)) as p (player_id)
+            where (r.kind = 'joined' or r.result is not null) and p.player_id is not null
+            on conflict (player_id, game_id)
+                do update set status = excluded.status, changed_at = statement_timestamp()
         )
         select i.ord as "ord!",
             case

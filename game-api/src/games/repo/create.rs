@@ -89,6 +89,13 @@ pub async fn create_in_tx(
     )
     .execute(&mut *connection)
     .await?;
+    sqlx::query!(
+        "insert into player_games (player_id, game_id, status) values ($1, $2, 'open')",
+        new.creator.0,
+        new.id.0,
+    )
+    .execute(&mut *connection)
+    .await?;
     let data =
         serde_json::to_string(new.data).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query!(

@@ -9,5 +9,5 @@ mod rows;
 pub use commit::{CommitRow, Outcome, commit_batch};
 pub use create::{NewGame, code_taken, create_in_tx};
 pub use lists::{LobbyPosition, due_flags, latest_seqs, lobby};
-pub use read::{by_code, by_command, events_after, events_after_n, load, names};
+pub use read::{by_code, by_command, events_after, events_after_n, load, load_all, names};
 pub use rows::CorruptRow;

@@ -32,6 +32,34 @@ pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, s
     Ok(row.map(Game::try_from).transpose()?)
 }
 
+/// The current rows of these games, in one query; a game that is not there is left out.
+pub async fn load_all(pool: &PgPool, ids: &[GameId]) -> Result<Vec<Game>, sqlx::Error> {
+    let shards: Vec<i16> = ids
+        .iter()
+        .map(|id| Shard::of_key(&subjects::game_key(*id)).number())
+        .collect();
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        GameRow,
+        r#"select g.shard, g.id, g.code, g.ruleset, g.status, g.visibility, g.rated, g.seq,
+            g.n_white, g.n_black, g.n_public, g.state, g.scene, g.turn, g.moves_made, g.draw_offer,
+            g.white_id, g.black_id, g.initial_ms, g.increment_ms, g.white_ms, g.black_ms, g.running,
+            g.result, g.rematch_of,
+            (extract(epoch from g.created_at) * 1000000)::bigint as "created_at_us!",
+            fogline_ms(g.last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",
+            fogline_ms(g.flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms
+        from unnest($1::smallint[], $2::uuid[]) as w (shard, id)
+        join games g on g.shard = w.shard and g.id = w.id"#,
+        &shards,
+        &ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok(Game::try_from(row)?))
+        .collect()
+}
+
 /// The id of the game with that code.
 pub async fn by_code(db: impl PgExecutor<'_>, code: &str) -> Result<Option<GameId>, sqlx::Error> {
     let id = sqlx::query_scalar!("select game_id from game_codes where code = $1", code)

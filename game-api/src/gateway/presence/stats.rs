@@ -1,7 +1,6 @@
 //! `GET /v1/stats`: who is there of all public games together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use super::{Stats, repo};
 use crate::app::App;
 use crate::database::{Failures, bounded};
+use crate::gateway::Gateway;
 use crate::http::extract::{NoMembers, StrictQuery};
 use crate::problem::Problem;
 
@@ -19,15 +19,16 @@ use crate::problem::Problem;
 pub(in crate::gateway) struct CachedStats(Mutex<Option<(Instant, Stats)>>);
 
 impl CachedStats {
-    /// The counts, not older than `age_max`. One who asks reads, the others wait for it.
-    async fn get(&self, app: &App, age_max: Duration) -> Result<Stats, Problem> {
+    /// The counts, not older than an interval. One who asks reads, the others wait for it.
+    pub(in crate::gateway) async fn get(&self, gateway: &Gateway) -> Result<Stats, Problem> {
+        let age_max = gateway.config().presence_every;
         let mut cached = self.0.lock().await;
         if let Some((read, stats)) = *cached
             && read.elapsed() < age_max
         {
             return Ok(stats);
         }
-        let stats = bounded(repo::stats(&app.pool))
+        let stats = bounded(repo::stats(gateway.pool()))
             .await
             .map_err(|error| Failures::read(&error))?;
         *cached = Some((Instant::now(), stats));
@@ -40,6 +41,5 @@ pub(in crate::gateway) async fn stats(
     State(app): State<Arc<App>>,
     StrictQuery(NoMembers {}): StrictQuery<NoMembers>,
 ) -> Result<Json<Stats>, Problem> {
-    let age_max = app.gateway.config().presence_every;
-    Ok(Json(app.gateway.stats().get(&app, age_max).await?))
+    Ok(Json(app.gateway.stats().get(&app.gateway).await?))
 }

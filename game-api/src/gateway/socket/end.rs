@@ -40,6 +40,12 @@ impl End {
         close: Some((1008, "nothing heard in time")),
         readable: true,
     };
+    /// As [`Self::SILENT`], but nobody is there to be told.
+    pub(super) const LOST: Self = Self {
+        reason: "silent",
+        close: None,
+        readable: false,
+    };
     pub(super) const STALLED: Self = Self {
         reason: "stalled",
         close: Some((1008, "nothing taken in time")),
@@ -56,6 +62,7 @@ impl From<WriteError> for End {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Stalled => Self::STALLED,
+            WriteError::Silent => Self::LOST,
             WriteError::Gone => Self::ERROR,
         }
     }

@@ -5,13 +5,38 @@ use serde_json::{Map, Value};
 use shared::ids::{CommandId, GameId};
 use uuid::Uuid;
 
+use crate::gateway::frame;
 use crate::http::extract::parse_uuid;
+use crate::http::json::Unambiguous;
 use crate::problem::{Problem, Reason};
 
 /// Bytes of a `ref`, which is given back in every answer.
 const REF_BYTES_MAX: usize = 64;
 /// A refusal's sentence may quote what was sent; no more of it than this.
 const DETAIL_CHARS_MAX: usize = 300;
+
+/// What one can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// `game:<id>`
+    Game(GameId),
+    /// `lobby`: the public games that wait for a player.
+    Lobby,
+    /// `me`: the player's own games.
+    Me,
+}
+
+impl Topic {
+    /// Its name in the protocol.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Game(game) => frame::topic(game),
+            Self::Lobby => "lobby".to_owned(),
+            Self::Me => "me".to_owned(),
+        }
+    }
+}
 
 /// One message with its name.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +50,10 @@ pub struct Inbound {
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// To be told of a game, from the cursor on; a private game needs its code.
+    /// To be told of a topic; of a game from the cursor on, and of a private one with its code.
     Subscribe {
-        /// The game.
-        game: GameId,
+        /// The topic.
+        topic: Topic,
         /// Where the client was.
         cursor: Option<String>,
         /// The game's code.
@@ -36,8 +61,8 @@ pub enum Request {
     },
     /// To be told no more.
     Unsubscribe {
-        /// The game.
-        game: GameId,
+        /// The topic.
+        topic: Topic,
     },
     /// To act in a game.
     Command {
@@ -88,9 +113,9 @@ enum Wire {
 /// # Errors
 /// [`Refused`] with reason `invalid`, or `not_found` for a topic of no kind that is served.
 pub fn parse(text: &str) -> Result<Inbound, Refused> {
-    let mut value = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(members)) => members,
-        Ok(_) => return Err(invalid(None, "a message is a JSON object")),
+    let mut value = match serde_json::from_str(text) {
+        Ok(Unambiguous(Value::Object(members))) => members,
+        Ok(Unambiguous(_)) => return Err(invalid(None, "a message is a JSON object")),
         Err(error) => return Err(invalid(None, &format!("the message is no JSON: {error}"))),
     };
     let reference = match value.remove("ref") {
@@ -117,12 +142,12 @@ fn request(wire: Wire) -> Result<Request, Problem> {
             cursor,
             code,
         } => Request::Subscribe {
-            game: game_of(&topic)?,
+            topic: topic_of(&topic)?,
             cursor,
             code,
         },
         Wire::Unsubscribe { topic } => Request::Unsubscribe {
-            game: game_of(&topic)?,
+            topic: topic_of(&topic)?,
         },
         Wire::Command {
             game,
@@ -139,12 +164,14 @@ fn request(wire: Wire) -> Result<Request, Problem> {
     })
 }
 
-fn game_of(topic: &str) -> Result<GameId, Problem> {
+fn topic_of(topic: &str) -> Result<Topic, Problem> {
     match topic.split_once(':') {
-        Some(("game", id)) => Ok(GameId(uuid("the topic's id", id)?)),
+        Some(("game", id)) => Ok(Topic::Game(GameId(uuid("the topic's id", id)?))),
+        None if topic == "lobby" => Ok(Topic::Lobby),
+        None if topic == "me" => Ok(Topic::Me),
         _ => Err(Problem::new(
             Reason::NotFound,
-            "there is no such topic; the topics are game:<id>",
+            "there is no such topic; the topics are game:<id>, lobby and me",
         )),
     }
 }
@@ -188,14 +215,16 @@ mod tests {
             (
                 json!({"type": "subscribe", "ref": "a", "topic": format!("game:{ID}"), "cursor": "0"}),
                 Request::Subscribe {
-                    game,
+                    topic: Topic::Game(game),
                     cursor: Some("0".to_owned()),
                     code: None,
                 },
             ),
             (
                 json!({"type": "unsubscribe", "ref": "a", "topic": format!("game:{ID}")}),
-                Request::Unsubscribe { game },
+                Request::Unsubscribe {
+                    topic: Topic::Game(game),
+                },
             ),
             (
                 json!({"type": "command", "ref": "a", "game": ID, "command_id": ID,
@@ -263,7 +292,7 @@ mod tests {
             );
             assert!(detail.contains(expected), "{message}: {detail}");
         }
-        let (_, reason, _) = refused(&json!({"type": "subscribe", "ref": "r", "topic": "lobby"}));
+        let (_, reason, _) = refused(&json!({"type": "subscribe", "ref": "r", "topic": "moon"}));
         assert_eq!(reason, Reason::NotFound);
     }
 
@@ -279,6 +308,19 @@ mod tests {
             assert_eq!((reference, reason), (None, Reason::Invalid), "{message}");
         }
         assert_eq!(parse("{").unwrap_err().reference, None);
+        // Which of the two was meant is anybody's guess, also of two refs.
+        let twice = format!(
+            r#"{{"type":"command","ref":"r","game":"{ID}","command_id":"{ID}",
+                "action":{{"type":"resign","type":"abort"}}}}"#
+        );
+        for message in [twice.as_str(), r#"{"type":"ping","ref":"a","ref":"b"}"#] {
+            let refused = parse(message).unwrap_err();
+            assert_eq!(refused.problem.reason, Reason::Invalid);
+            assert!(
+                refused.problem.detail.contains("duplicate field"),
+                "{message}"
+            );
+        }
     }
 
     proptest! {

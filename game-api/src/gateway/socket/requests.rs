@@ -4,13 +4,12 @@ use shared::ids::GameId;
 
 use super::commands::{Done, Sent};
 use super::end::End;
-use super::inbound::{self, Inbound, Refused, Request};
+use super::inbound::{self, Inbound, Refused, Request, Topic};
 use super::outbound::Outbound;
 use super::session::Session;
-use super::topics::{Step, TOPICS_MAX};
+use super::topics::{self, Step, TOPICS_MAX};
 use crate::games::service::CommandRequest;
-use crate::gateway::frame;
-use crate::gateway::subscription::{Manner, Opened, Subscription, Wanted};
+use crate::gateway::subscription::{Manner, Opened, Wanted};
 use crate::problem::{Problem, Reason};
 
 /// The refusal of a message beyond the socket's rate, whatever it says.
@@ -38,26 +37,12 @@ impl Session {
                     reference: &reference,
                 })
                 .await?),
-            Request::Unsubscribe { game } => self.unsubscribe(&reference, game).await,
-            Request::Subscribe { game, cursor, code } => {
-                if self.topics.are_full() && !self.topics.contain(game) {
-                    let detail = format!("a socket has at most {TOPICS_MAX} topics");
-                    let problem = Problem::new(Reason::RateLimited, detail);
-                    return self.refuse(Some(&reference), &problem).await;
-                }
-                self.abandon(game).await?;
-                let (player, manner) = (self.player, Manner::Present);
-                let wanted = Wanted {
-                    game,
-                    player,
-                    code,
-                    cursor,
-                    manner,
-                    stays: true,
-                };
-                self.topics.open(&self.app.gateway, reference, wanted);
-                Ok(())
-            }
+            Request::Unsubscribe { topic } => self.unsubscribe(&reference, topic).await,
+            Request::Subscribe {
+                topic,
+                cursor,
+                code,
+            } => self.subscribe(reference, topic, cursor, code).await,
             Request::Command {
                 game,
                 command_id,
@@ -74,10 +59,65 @@ impl Session {
         }
     }
 
+    async fn subscribe(
+        &mut self,
+        reference: String,
+        topic: Topic,
+        cursor: Option<String>,
+        code: Option<String>,
+    ) -> Result<(), End> {
+        if self.topics.are_full() && !self.topics.contain(topic) {
+            let detail = format!("a socket has at most {TOPICS_MAX} topics");
+            let problem = Problem::new(Reason::RateLimited, detail);
+            return self.refuse(Some(&reference), &problem).await;
+        }
+        let boards = self.app.gateway.boards();
+        let reader = match (topic, self.player) {
+            (Topic::Game(game), player) => {
+                self.abandon(topic).await?;
+                let wanted = Wanted {
+                    game,
+                    player,
+                    code,
+                    cursor,
+                    manner: Manner::Present,
+                    stays: true,
+                };
+                self.topics.open(&self.app.gateway, reference, wanted);
+                return Ok(());
+            }
+            (Topic::Lobby, _) => boards.lobby(),
+            (Topic::Me, Some(player)) => boards.of_player(player),
+            (Topic::Me, None) => {
+                let problem = Problem::from(Reason::Unauthorized);
+                return self.refuse(Some(&reference), &problem).await;
+            }
+        };
+        // A board has no cursors: it always begins with the whole.
+        self.say_subscribed(&reference, topic, false).await?;
+        self.topics.read(topic, reader);
+        Ok(())
+    }
+
+    async fn say_subscribed(
+        &mut self,
+        reference: &str,
+        topic: Topic,
+        resumed: bool,
+    ) -> Result<(), End> {
+        let subscribed = Outbound::Subscribed {
+            reference,
+            topic: &topic.name(),
+            resumed,
+            now_ms: self.app.gateway.now_ms(),
+        };
+        Ok(self.writer.say(&subscribed).await?)
+    }
+
     /// Gives up a subscription that has not opened, and says so under its name; says whether there
     /// was one.
-    async fn abandon(&mut self, game: GameId) -> Result<bool, End> {
-        let Some(reference) = self.topics.abandon(game) else {
+    async fn abandon(&mut self, topic: Topic) -> Result<bool, End> {
+        let Some(reference) = self.topics.abandon(topic) else {
             return Ok(false);
         };
         let detail = "a later request for the topic came before the subscription was open";
@@ -86,10 +126,10 @@ impl Session {
         Ok(true)
     }
 
-    async fn unsubscribe(&mut self, reference: &str, game: GameId) -> Result<(), End> {
-        let abandoned = self.abandon(game).await?;
-        if self.topics.close(game) || abandoned {
-            let topic = &frame::topic(game);
+    async fn unsubscribe(&mut self, reference: &str, topic: Topic) -> Result<(), End> {
+        let abandoned = self.abandon(topic).await?;
+        if self.topics.close(topic) || abandoned {
+            let topic = &topic.name();
             return Ok(self
                 .writer
                 .say(&Outbound::Unsubscribed { reference, topic })
@@ -129,54 +169,37 @@ impl Session {
         }
     }
 
-    pub(super) async fn step(&mut self, game: GameId, step: Step) -> Result<(), End> {
+    pub(super) async fn step(&mut self, topic: Topic, step: Step) -> Result<(), End> {
         match step {
             Step::Frames(subscription, frames) => {
                 self.writer.frames(&subscription, &frames).await?;
-                self.topics.resume(game, subscription);
-                Ok(())
+                self.topics.resume(topic, topics::next(subscription));
             }
             Step::Presence(subscription, text) => {
-                self.writer.presence(text).await?;
-                self.topics.resume(game, subscription);
-                Ok(())
+                self.writer.text("presence", text).await?;
+                self.topics.resume(topic, topics::next(subscription));
+            }
+            Step::Posted(reader, kind, text) => {
+                self.writer.text(kind.as_str(), text).await?;
+                self.topics.resume(topic, topics::posted(reader));
             }
             Step::Opened(reference, Ok(opened)) => {
                 let Opened {
                     subscription,
                     snapshot,
                 } = *opened;
-                self.subscribed(&reference, game, subscription, snapshot)
-                    .await
+                self.say_subscribed(&reference, topic, snapshot.is_none())
+                    .await?;
+                if let Some(snapshot) = snapshot {
+                    self.writer.frame(&snapshot, false).await?;
+                }
+                self.topics.opened(topic, Box::new(subscription));
             }
             Step::Opened(reference, Err(problem)) => {
-                self.topics.abandon(game);
-                self.refuse(Some(&reference), &problem).await
+                self.topics.abandon(topic);
+                self.refuse(Some(&reference), &problem).await?;
             }
         }
-    }
-
-    async fn subscribed(
-        &mut self,
-        reference: &str,
-        game: GameId,
-        subscription: Subscription,
-        snapshot: Option<frame::Frame>,
-    ) -> Result<(), End> {
-        let topic = &frame::topic(game);
-        let (resumed, now_ms) = (snapshot.is_none(), self.app.gateway.now_ms());
-        self.writer
-            .say(&Outbound::Subscribed {
-                reference,
-                topic,
-                resumed,
-                now_ms,
-            })
-            .await?;
-        if let Some(snapshot) = snapshot {
-            self.writer.frame(&snapshot, false).await?;
-        }
-        self.topics.opened(game, Box::new(subscription));
         Ok(())
     }
 

@@ -11,17 +11,18 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::FutureExt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand::RngExt;
-use shared::ids::{GameId, PlayerId};
+use shared::ids::PlayerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tungstenite::error::CapacityError;
 
 use super::commands::{Commands, Done};
 use super::end::End;
+use super::inbound::Topic;
 use super::outbound::Outbound;
 use super::requests;
 use super::topics::{Step, Topics};
-use super::writer::Writer;
+use super::writer::{WriteError, Writer};
 use crate::app::App;
 use crate::gateway::heartbeat::Beat;
 use crate::gateway::places::Place;
@@ -41,7 +42,7 @@ const DRAIN_COMMANDS_MAX: Duration = Duration::from_secs(3);
 /// What a socket's loop was woken by.
 enum Woken {
     Read(Option<Result<Message, axum::Error>>),
-    Topic(GameId, Step),
+    Topic(Topic, Step),
     Command(Done),
     Beat(Beat),
     Late,
@@ -143,7 +144,7 @@ impl Session {
             };
             match woken {
                 Woken::Read(read) => self.read(read).await?,
-                Woken::Topic(game, step) => self.step(game, step).await?,
+                Woken::Topic(topic, step) => self.step(topic, step).await?,
                 Woken::Command(done) => self.answer(done).await?,
                 Woken::Beat(beat) => self.beat(beat).await?,
                 Woken::Late => return self.late().await,
@@ -157,7 +158,7 @@ impl Session {
         let may_read = leaving.is_none() && !self.commands.are_full();
         let answered = self.commands.are_done();
         tokio::select! {
-            (game, step) = self.topics.next() => Woken::Topic(game, step),
+            (topic, step) = self.topics.next() => Woken::Topic(topic, step),
             done = self.commands.next(&self.app.games) => Woken::Command(done),
             read = self.writer.read(), if may_read => Woken::Read(read),
             (receiver, beat) = &mut self.beat => {
@@ -176,7 +177,10 @@ impl Session {
             None => return Err(End::CLOSED),
         };
         self.heard = true;
-        self.first_message = None;
+        // Pongs are what a WebSocket library says by itself: they are no first message.
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            self.first_message = None;
+        }
         match message {
             Message::Text(text) => self.message(&text).await,
             Message::Binary(_) => {
@@ -209,6 +213,8 @@ impl Session {
                 tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
             )) => Ok(End::CLOSED),
             Ok(tungstenite::Error::Protocol(_)) => Ok(End::PROTOCOL),
+            // Reading writes too: the answer to a ping.
+            Ok(tungstenite::Error::Io(io)) => Ok(WriteError::of(io).into()),
             _ => Ok(End::ERROR),
         }
     }

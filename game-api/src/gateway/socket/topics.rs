@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use futures_util::future::poll_fn;
-use shared::ids::GameId;
 use tokio::time::sleep;
 use tokio_util::sync::ReusableBoxFuture;
 
+use super::inbound::Topic;
 use crate::gateway::Gateway;
-use crate::gateway::frame::Frame;
+use crate::gateway::boards::Reader;
+use crate::gateway::frame::{Frame, FrameKind};
 use crate::gateway::subscription::{BATCH_FRAMES_MAX, Opened, Subscription, Wanted};
 use crate::problem::Problem;
 
@@ -29,12 +30,14 @@ pub(super) enum Step {
     Frames(Box<Subscription>, Vec<Frame>),
     /// Who is there has changed.
     Presence(Box<Subscription>, Utf8Bytes),
+    /// A board shows something new.
+    Posted(Box<Reader>, FrameKind, Utf8Bytes),
 }
 
-struct Topic {
-    game: GameId,
+struct Open {
+    topic: Topic,
     /// The client's name for a subscription that has neither opened nor been refused yet. An open
-    /// one of the same game stays beside it until then.
+    /// one of the same topic stays beside it until then.
     opening: Option<String>,
     step: ReusableBoxFuture<'static, Step>,
     /// Nothing to poll: the step was taken and the subscription is with the session.
@@ -44,35 +47,35 @@ struct Topic {
 /// The topics of one socket.
 #[derive(Default)]
 pub(super) struct Topics {
-    topics: Vec<Topic>,
+    topics: Vec<Open>,
     /// Which topic is asked first, so that a busy one does not keep the others waiting.
     first: usize,
 }
 
 impl Topics {
-    /// Whether the game is among them.
-    pub(super) fn contain(&self, game: GameId) -> bool {
-        self.topics.iter().any(|topic| topic.game == game)
+    /// Whether this one is among them.
+    pub(super) fn contain(&self, topic: Topic) -> bool {
+        self.topics.iter().any(|open| open.topic == topic)
     }
 
     /// Whether there is no room for another one.
     pub(super) fn are_full(&self) -> bool {
-        let games: HashSet<GameId> = self.topics.iter().map(|topic| topic.game).collect();
-        games.len() >= TOPICS_MAX
+        let topics: HashSet<Topic> = self.topics.iter().map(|open| open.topic).collect();
+        topics.len() >= TOPICS_MAX
     }
 
     /// Begins to open a subscription. An open one of the same game goes on until this one has
     /// opened; one that has not opened must have been abandoned.
     pub(super) fn open(&mut self, gateway: &Gateway, reference: String, wanted: Wanted) {
-        let game = wanted.game;
+        let topic = Topic::Game(wanted.game);
         let opening = Some(reference.clone());
         let gateway = gateway.clone();
         let step = ReusableBoxFuture::new(async move {
             let opened = Subscription::open(&gateway, wanted).await;
             Step::Opened(reference, opened.map(Box::new))
         });
-        self.topics.push(Topic {
-            game,
+        self.topics.push(Open {
+            topic,
             opening,
             step,
             taken: false,
@@ -80,62 +83,78 @@ impl Topics {
     }
 
     /// Gives up a subscription that has not opened; gives the client's name for it.
-    pub(super) fn abandon(&mut self, game: GameId) -> Option<String> {
-        let opening = |topic: &Topic| topic.game == game && topic.opening.is_some();
+    pub(super) fn abandon(&mut self, topic: Topic) -> Option<String> {
+        let opening = |open: &Open| open.topic == topic && open.opening.is_some();
         let at = self.topics.iter().position(opening)?;
         self.topics.remove(at).opening
     }
 
     /// Goes on with a subscription that has opened; an earlier one of the same game ends here.
-    pub(super) fn opened(&mut self, game: GameId, subscription: Box<Subscription>) {
+    pub(super) fn opened(&mut self, topic: Topic, subscription: Box<Subscription>) {
         self.topics
-            .retain(|topic| topic.game != game || topic.opening.is_some());
-        if let Some(topic) = self.topics.iter_mut().find(|topic| topic.game == game) {
-            topic.opening = None;
+            .retain(|open| open.topic != topic || open.opening.is_some());
+        if let Some(open) = self.topics.iter_mut().find(|open| open.topic == topic) {
+            open.opening = None;
         }
-        self.resume(game, subscription);
+        self.resume(topic, next(subscription));
     }
 
-    /// Goes on with a subscription whose frames were taken.
-    pub(super) fn resume(&mut self, game: GameId, subscription: Box<Subscription>) {
-        let open = |topic: &&mut Topic| topic.game == game && topic.opening.is_none();
-        if let Some(topic) = self.topics.iter_mut().find(open) {
-            topic.step.set(next(subscription));
-            topic.taken = false;
+    /// Reads a board; an earlier reader of it ends here.
+    pub(super) fn read(&mut self, topic: Topic, reader: Reader) {
+        self.close(topic);
+        self.topics.push(Open {
+            topic,
+            opening: None,
+            step: ReusableBoxFuture::new(posted(Box::new(reader))),
+            taken: false,
+        });
+    }
+
+    /// Goes on with a topic whose step was taken.
+    pub(super) fn resume(
+        &mut self,
+        topic: Topic,
+        step: impl Future<Output = Step> + Send + 'static,
+    ) {
+        let standing = |open: &&mut Open| open.topic == topic && open.opening.is_none();
+        if let Some(open) = self.topics.iter_mut().find(standing) {
+            open.step.set(step);
+            open.taken = false;
         }
     }
 
     /// Ends a subscription; says whether there was one.
-    pub(super) fn close(&mut self, game: GameId) -> bool {
+    pub(super) fn close(&mut self, topic: Topic) -> bool {
         let before = self.topics.len();
-        self.topics.retain(|topic| topic.game != game);
+        self.topics.retain(|open| open.topic != topic);
         self.topics.len() < before
     }
 
     /// Waits for the next step of any topic.
-    pub(super) async fn next(&mut self) -> (GameId, Step) {
+    pub(super) async fn next(&mut self) -> (Topic, Step) {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(GameId, Step)> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Topic, Step)> {
         let count = self.topics.len();
         for i in 0..count {
             let at = (self.first + i) % count;
-            let topic = &mut self.topics[at];
-            if topic.taken {
+            let open = &mut self.topics[at];
+            if open.taken {
                 continue;
             }
-            if let Poll::Ready(step) = topic.step.poll(cx) {
-                topic.taken = true;
+            if let Poll::Ready(step) = open.step.poll(cx) {
+                open.taken = true;
                 self.first = (at + 1) % count;
-                return Poll::Ready((topic.game, step));
+                return Poll::Ready((open.topic, step));
             }
         }
         Poll::Pending
     }
 }
 
-async fn next(mut subscription: Box<Subscription>) -> Step {
+/// What a subscription has to say next.
+pub(super) async fn next(mut subscription: Box<Subscription>) -> Step {
     loop {
         match subscription.ready(BATCH_FRAMES_MAX).await {
             Ok(frames) if frames.is_empty() => {}
@@ -151,4 +170,10 @@ async fn next(mut subscription: Box<Subscription>) -> Step {
         }
         subscription.changed().await;
     }
+}
+
+/// What a board shows next.
+pub(super) async fn posted(mut reader: Box<Reader>) -> Step {
+    let (kind, text) = reader.next().await;
+    Step::Posted(reader, kind, text)
 }

@@ -1,29 +1,47 @@
-//! The writing side of a socket: what waits goes out in one flush, and a client that takes nothing
-//! for [`STALL_MAX`] is given up.
+//! The writing side of a socket: what waits goes out in one flush. A client that takes nothing for
+//! [`STALL_MAX`](crate::http::transport::STALL_MAX) is given up by the connection itself, which
+//! alone sees whether a write makes progress.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
 
 use super::outbound::Outbound;
 use crate::gateway::Gateway;
 use crate::gateway::frame::Frame;
 use crate::gateway::subscription::Subscription;
+use crate::http::transport::Stalled;
 
-/// A client that takes nothing for so long holds buffers for nothing.
-const STALL_MAX: Duration = Duration::from_secs(10);
 /// The close handshake: until the client has answered, or longer than it would need to.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a socket cannot be written to any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteError {
-    /// No progress in [`STALL_MAX`].
+    /// No progress in time.
     Stalled,
+    /// What was sent is not acknowledged: the other side is not there any more.
+    Silent,
     /// The connection is gone.
     Gone,
+}
+
+impl WriteError {
+    /// What the connection says of its end.
+    pub(super) fn of(error: &io::Error) -> Self {
+        if let Some(inner) = error.get_ref()
+            && inner.is::<Stalled>()
+        {
+            return Self::Stalled;
+        }
+        match error.kind() {
+            ErrorKind::TimedOut => Self::Silent,
+            _ => Self::Gone,
+        }
+    }
 }
 
 /// A socket with what was written to it and not yet flushed.
@@ -83,9 +101,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes who is there of a game.
-    pub(super) async fn presence(&mut self, text: Utf8Bytes) -> Result<(), WriteError> {
-        self.count("presence");
+    /// Writes what was made for many.
+    pub(super) async fn text(&mut self, kind: &str, text: Utf8Bytes) -> Result<(), WriteError> {
+        self.count(kind);
         self.put(Message::Text(text)).await
     }
 
@@ -96,7 +114,7 @@ impl Writer {
 
     /// Sends what was written.
     pub(super) async fn flush(&mut self) -> Result<(), WriteError> {
-        within(self.socket.flush()).await?;
+        self.socket.flush().await.map_err(write_error)?;
         self.dirty = false;
         if !self.committed_ms.is_empty() {
             let now = Instant::now();
@@ -135,7 +153,7 @@ impl Writer {
 
     async fn put(&mut self, message: Message) -> Result<(), WriteError> {
         self.dirty = true;
-        within(self.socket.feed(message)).await
+        self.socket.feed(message).await.map_err(write_error)
     }
 
     fn count(&self, kind: &str) {
@@ -144,16 +162,10 @@ impl Writer {
     }
 }
 
-async fn within(write: impl Future<Output = Result<(), axum::Error>>) -> Result<(), WriteError> {
-    let mut write = std::pin::pin!(write);
-    // Most writes end at once; only one that does not needs a timer.
-    let written = match write.as_mut().now_or_never() {
-        Some(written) => Ok(written),
-        None => timeout(STALL_MAX, write).await,
-    };
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(WriteError::Gone),
-        Err(_) => Err(WriteError::Stalled),
+fn write_error(error: axum::Error) -> WriteError {
+    let error = error.into_inner().downcast::<tungstenite::Error>();
+    match error.as_deref() {
+        Ok(tungstenite::Error::Io(io)) => WriteError::of(io),
+        _ => WriteError::Gone,
     }
 }

@@ -20,6 +20,7 @@ use shared::ids::CommandId;
 use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -36,7 +37,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` holds.
 pub(super) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    until_within(PATIENCE, what, condition).await;
+}
+
+/// The same for what takes its time.
+pub(super) async fn until_within(
+    patience: Duration,
+    what: &str,
+    condition: impl AsyncFn() -> bool,
+) {
+    let deadline = Instant::now() + patience;
     while !condition().await {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         sleep(LOOK_EVERY).await;
@@ -146,7 +156,8 @@ impl Instance {
         let life = Lifecycle::new();
         let link = Nats::connect(&config.nats, "test").await.unwrap();
         let app = App::build(config, pool.clone(), link, wall_clock(), &life).unwrap();
-        let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // As the program listens, with its send buffers.
+        let public = game_api::http::serve::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = public.local_addr().unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").await.unwrap();
         game_api::serve(Arc::clone(&app), Listeners { public, ops });
@@ -171,6 +182,18 @@ impl Instance {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// How many connections ended for this reason.
+    pub(super) fn disconnects(&self, reason: &str) -> u64 {
+        let disconnects = &self.app.metrics.gateway_disconnects_total;
+        disconnects.with_label_values(&[reason]).get()
+    }
+
+    /// How many connections and messages were refused for this reason.
+    pub(super) fn rejections(&self, reason: &str) -> u64 {
+        let rejections = &self.app.metrics.gateway_rejected_total;
+        rejections.with_label_values(&[reason]).get()
     }
 
     pub(super) fn drain(&self) {
@@ -228,7 +251,20 @@ impl Instance {
         path: &str,
         last_event_id: Option<&str>,
     ) -> axum::body::BodyDataStream {
+        self.stream_of(None, path, last_event_id).await
+    }
+
+    /// The same for a player.
+    pub(super) async fn stream_of(
+        &self,
+        player: Option<&Player>,
+        path: &str,
+        last_event_id: Option<&str>,
+    ) -> axum::body::BodyDataStream {
         let mut request = Request::builder().uri(path);
+        if let Some(player) = player {
+            request = request.header("authorization", format!("Bearer {}", player.token));
+        }
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
@@ -247,6 +283,17 @@ impl Instance {
         Player {
             token: text(&body["access_token"]),
         }
+    }
+
+    /// A game that has begun, and its players.
+    pub(super) async fn game(&self, more: &Value) -> (Player, Player, String) {
+        let (white, black) = (self.register().await, self.register().await);
+        let game = self.create(&white, more).await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        self.join(&black, &game).await;
+        (white, black, game)
     }
 
     pub(super) async fn create(&self, white: &Player, more: &Value) -> Value {
@@ -302,11 +349,24 @@ impl Instance {
         socket
     }
 
-    /// A socket whose client does not read, with little room for what it does not read.
-    pub(super) async fn deaf_socket(&self) -> Socket {
+    /// A connection with little room for what is not read from it.
+    async fn narrow_connection(&self) -> TcpStream {
         let tcp = tokio::net::TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4096).unwrap();
-        let stream = tcp.connect(self.address).await.unwrap();
+        tcp.connect(self.address).await.unwrap()
+    }
+
+    /// A stream whose client has asked for it and does not read.
+    pub(super) async fn deaf_stream(&self, path: &str) -> TcpStream {
+        let mut stream = self.narrow_connection().await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// A socket whose client does not read.
+    pub(super) async fn deaf_socket(&self) -> Socket {
+        let stream = self.narrow_connection().await;
         let url = format!("ws://{}/v1/ws", self.address);
         let stream = MaybeTlsStream::Plain(stream);
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();

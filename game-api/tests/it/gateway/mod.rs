@@ -1,9 +1,15 @@
 //! The gateway on a real Postgres and a real NATS: several instances in one process.
 
+mod away;
+mod boards;
+mod broken;
 mod delivery;
+mod drain;
 mod harness;
+mod limits;
 mod presence;
 mod reading;
 mod repair;
 mod resume;
 mod socket;
+mod transports;

@@ -99,7 +99,7 @@ async fn the_long_polls_limits_are_checked(pool: PgPool) {
 }
 
 /// The next event of a stream: type, id, data.
-async fn event(
+pub(super) async fn event(
     stream: &mut axum::body::BodyDataStream,
     text: &mut String,
 ) -> (String, String, Value) {

@@ -1,0 +1,71 @@
+//! Clients that are there no more, or take nothing: each is found, and counted under its reason.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::harness::{Instance, NatsServer, until, until_within};
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_stream_that_nobody_reads_is_given_up_and_costs_the_others_nothing(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("RATE_COMMANDS_BURST", "1000")]).await;
+    let (white, black, game) = a.game(&json!({"ruleset": "turn-log"})).await;
+    // Together more than the kernel keeps for a client that does not read.
+    let payload = "x".repeat(3500);
+    for i in 0..100 {
+        let action = json!({"type": "append", "payload": payload});
+        a.act([&white, &black][i % 2], &game, &action).await;
+    }
+    let path = format!("/v1/games/{game}/stream");
+    let deaf = a.deaf_stream(&path).await;
+    let mut other = a.socket(None).await;
+    other.subscribe(&game, None).await;
+    other.frames(1).await;
+    until("both are there", async || {
+        a.app.metrics.gateway_subscriptions.get() == 2
+    })
+    .await;
+    let action = json!({"type": "append", "payload": "still here"});
+    a.act(&white, &game, &action).await;
+    assert_eq!(other.frames(1).await[0]["event"]["payload"], "still here");
+    // Ten seconds of patience are the server's, the rest is the test's.
+    let patience = Duration::from_secs(25);
+    until_within(patience, "the deaf stream is given up", async || {
+        a.disconnects("stalled") == 1
+    })
+    .await;
+    assert_eq!(a.app.metrics.gateway_subscriptions.get(), 1);
+    // One that the client ends is no such thing.
+    drop(a.stream(&path, None).await);
+    assert_eq!(a.disconnects("closed"), 1);
+    drop((deaf, other));
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_answers_no_ping_is_found(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_HEARTBEAT_MS", "1000")]).await;
+    let mut answering = a.socket(None).await;
+    answering.is_usable().await;
+    // A client that is there as far as TCP can see, and has fallen silent after its first message.
+    let mut silent = a.deaf_socket().await;
+    silent.ask(json!({"type": "ping"})).await;
+    tokio::select! {
+        // Whoever reads answers pings.
+        message = answering.next_or_close() => panic!("{message:?}"),
+        () = until("the silent one is found", async || a.disconnects("silent") == 1) => {}
+    }
+    let close = loop {
+        match silent.next_or_close().await {
+            Ok(message) => assert_ne!(message["type"], Value::from("error")),
+            Err(close) => break close.unwrap(),
+        }
+    };
+    assert_eq!(u16::from(close.code), 1008);
+    answering.is_usable().await;
+    drop(answering);
+    a.stop().await;
+}
