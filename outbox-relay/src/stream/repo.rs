@@ -6,6 +6,8 @@ use async_nats::jetstream::stream::{Config, Info};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
+use shared::envelope;
 use shared::shard::Shard;
 use shared::subjects::{STREAM, fence};
 
@@ -44,29 +46,37 @@ pub async fn create(broker: &Broker, config: Config) -> Result<(), BrokerError> 
     }
 }
 
-/// The shard's last fence, from the stream's leader (a direct get may be answered by a follower
-/// that is behind). `None` if there is none.
-pub async fn read_fence(broker: &Broker, shard: Shard) -> Result<Option<StoredFence>, BrokerError> {
+/// A message as the server gives it, in base64.
+#[derive(Deserialize)]
+struct Stored {
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+}
+
+/// A message from the stream's leader (a direct get may be answered by a follower that is behind).
+async fn get(broker: &Broker, which: &Value) -> Result<Option<Stored>, BrokerError> {
     #[derive(Deserialize)]
     struct Answer {
         message: Stored,
     }
-    #[derive(Deserialize)]
-    struct Stored {
-        seq: u64,
-        #[serde(default)]
-        data: String,
-    }
-    let question = serde_json::json!({ "last_by_subj": fence(shard) });
-    let answer: Result<Answer, _> = broker
-        .ask(&format!("STREAM.MSG.GET.{STREAM}"), &question)
-        .await;
-    let stored = match answer {
-        Ok(answer) => answer.message,
+    let answer: Result<Answer, _> = broker.ask(&format!("STREAM.MSG.GET.{STREAM}"), which).await;
+    match answer {
+        Ok(answer) => Ok(Some(answer.message)),
         Err(BrokerError::Refused {
             code: NO_MESSAGE, ..
-        }) => return Ok(None),
-        Err(error) => return Err(error),
+        }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The shard's last fence. `None` if there is none.
+pub async fn read_fence(broker: &Broker, shard: Shard) -> Result<Option<StoredFence>, BrokerError> {
+    let question = serde_json::json!({ "last_by_subj": fence(shard) });
+    let Some(stored) = get(broker, &question).await? else {
+        return Ok(None);
     };
     let malformed = |why: String| BrokerError::Malformed(format!("fence of shard {shard}: {why}"));
     let payload = BASE64_STANDARD
@@ -78,4 +88,41 @@ pub async fn read_fence(broker: &Broker, shard: Shard) -> Result<Option<StoredFe
         at: StreamSeq(stored.seq),
         fence,
     }))
+}
+
+/// Whether the batch that a fence began is in the stream to its end. The server stores all of it or
+/// none, but a store that lost its newest bytes may have kept the fence and not what followed. What
+/// has expired since counts as stored.
+pub async fn is_whole(broker: &Broker, fence: &StoredFence) -> Result<bool, BrokerError> {
+    let Some(last) = fence.fence.events.last() else {
+        return Ok(true);
+    };
+    let end = fence.end();
+    match get(broker, &serde_json::json!({ "seq": end.0 })).await? {
+        Some(stored) => Ok(event_id(&stored.hdrs).is_some_and(|id| id == last.1.to_string())),
+        None => Ok(info(broker).await?.state.last_sequence >= end.0),
+    }
+}
+
+/// The event's id among a message's headers.
+fn event_id(headers: &str) -> Option<String> {
+    let headers = String::from_utf8(BASE64_STANDARD.decode(headers).ok()?).ok()?;
+    headers.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name == envelope::ID).then(|| value.trim().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_id_is_found_among_its_headers() {
+        let encode = |text: &str| BASE64_STANDARD.encode(text);
+        let headers = "NATS/1.0\r\nNats-Batch-Id: x\r\nce-id: 0199-7\r\nce-type: t\r\n\r\n";
+        assert_eq!(event_id(&encode(headers)).as_deref(), Some("0199-7"));
+        assert_eq!(event_id(&encode("NATS/1.0\r\n\r\n")), None);
+        assert_eq!(event_id("not base64"), None);
+    }
 }

@@ -19,6 +19,9 @@ const STRETCH_MESSAGES: usize = 1000;
 /// The scan of a stream.
 pub struct Scan {
     messages: Ordered,
+    /// Whether a message has come: what lay before the first was pushed out by the stream's limits
+    /// since it was looked at.
+    begun: bool,
     next: StreamSeq,
     end: StreamSeq,
     broker: Broker,
@@ -67,6 +70,7 @@ impl Scan {
         let messages = consumer.messages().await.map_err(|error| away(&error))?;
         Ok(Self {
             messages,
+            begun: false,
             next: first,
             end,
             broker: broker.clone(),
@@ -97,6 +101,9 @@ impl Scan {
                 .info()
                 .map_err(|error| BrokerError::Malformed(error.to_string()))?
                 .stream_sequence;
+            if !std::mem::replace(&mut self.begun, true) {
+                stretch.from = StreamSeq(seq);
+            }
             stretch.messages += 1;
             stretch.to = StreamSeq(seq);
             stretch.events.extend(event_of(&message, StreamSeq(seq)));

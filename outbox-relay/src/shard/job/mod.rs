@@ -21,9 +21,11 @@ use super::machine::{End, Todo};
 use crate::error::{chain, database_sentence};
 use crate::leases::repo::holds;
 use crate::metrics::FailureKind;
+use crate::shard::fence::StoredFence;
+use crate::stream::broker::Broker;
 use crate::stream::error::BrokerError;
 use crate::stream::publisher::Publisher;
-use crate::stream::repo::read_fence;
+use crate::stream::repo::{is_whole, read_fence};
 use crate::stream::watcher::{Facts, declare};
 
 /// Batches of one turn: then other shards have theirs.
@@ -76,15 +78,20 @@ impl Turn<'_> {
                 .filter(|(_, member)| member.state.machine.todo() == Todo::ReadFence)
                 .map(|(index, member)| {
                     let shard = member.state.shard;
-                    async move { (index, read_fence(broker, shard).await) }
+                    async move { (index, read_back(broker, shard).await) }
                 });
             let reads = join_all(reads).await;
             if reads.is_empty() {
                 break;
             }
             for (index, found) in reads {
+                let machine = &mut self.members[index].state.machine;
                 match found {
-                    Ok(found) => self.members[index].state.machine.fence_read(found),
+                    Ok((_, false)) if machine.verified() => {
+                        let end = self.end(index, End::StreamLost).await;
+                        self.members[index].end = Some(end);
+                    }
+                    Ok((found, _)) => machine.fence_read(found),
                     Err(error) => self.pause_for_broker(index, &error),
                 }
             }
@@ -156,4 +163,17 @@ impl Turn<'_> {
         tracing::warn!(outbox.shard = %shard, "{}", database_sentence(error));
         JobEnd::Pause
     }
+}
+
+/// A shard's last fence, and whether all that it lists is behind it.
+async fn read_back(
+    broker: &Broker,
+    shard: Shard,
+) -> Result<(Option<StoredFence>, bool), BrokerError> {
+    let found = read_fence(broker, shard).await?;
+    let whole = match &found {
+        Some(fence) => is_whole(broker, fence).await?,
+        None => true,
+    };
+    Ok((found, whole))
 }

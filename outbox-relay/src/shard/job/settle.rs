@@ -6,14 +6,14 @@ use super::Turn;
 use super::member::JobEnd;
 use crate::batch::repo::{Debt, settle};
 use crate::shard::fence::StoredFence;
-use crate::shard::machine::Todo;
+use crate::shard::machine::{Machine, Todo};
 use crate::verify::repo::place_fence;
 
 impl Turn<'_> {
     /// Settles what stands in the stream, for all shards in one statement. Also for those whose
     /// turn has ended: what was stored is settled before the shard is given back.
     pub(super) async fn settle_all(&mut self, read_back: bool) {
-        let owing: Vec<(usize, StoredFence)> = self
+        let (owing, unproven): (Vec<_>, Vec<_>) = self
             .members
             .iter()
             .enumerate()
@@ -22,7 +22,10 @@ impl Turn<'_> {
                 Todo::Settle(fence) => Some((index, fence)),
                 _ => None,
             })
-            .collect();
+            .partition(|(index, _)| is_proof(&self.members[*index].state.machine));
+        for (index, _) in unproven {
+            self.members[index].state.machine.settled(true);
+        }
         if owing.is_empty() {
             return;
         }
@@ -42,8 +45,8 @@ impl Turn<'_> {
         }
     }
 
-    /// During a verification a fence may also list events that were published again: those have a
-    /// new place.
+    /// During a verification the own fence may also list events that were published again: those
+    /// have a new place.
     async fn settle(
         &self,
         owing: &[(usize, StoredFence)],
@@ -70,4 +73,11 @@ impl Turn<'_> {
         }
         Ok(settlement.held)
     }
+}
+
+/// Whether the events that the machine's fence lists are in the stream because the fence is. Not if
+/// it was written before a loss: the stream may have kept the fence and lost what stood behind it,
+/// and the verification looks at each event itself.
+fn is_proof(machine: &Machine) -> bool {
+    machine.verified() || machine.owes_its_own()
 }

@@ -105,6 +105,12 @@ impl Machine {
         self.claim.verified
     }
 
+    /// Whether what [`Todo::Settle`] names was sent by this machine, not found by its take-over.
+    #[must_use]
+    pub fn owes_its_own(&self) -> bool {
+        matches!(self.phase, Phase::Settling { claimed: true, .. })
+    }
+
     /// `verify` has passed over the shard, whose own fence stands last.
     pub fn pass_verification(&mut self) {
         if let Phase::Holding { at } = self.phase {
