@@ -81,7 +81,7 @@ def check_defaults(configuration):
             text("game-api/src/config.rs") + text("game-api/src/migrate.rs"),
         )
     )
-    rows = re.findall(r"^//! \| `(\w+)` \|[^|]*\| `?(\w+)`? \|", text("outbox-relay/src/config.rs"), re.M)
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `?(\w+)`? \|", text("outbox-relay/src/variables.md"), re.M)
     defaults |= {name: default for name, default in rows if default != "required"}
     for name, default in sorted(defaults.items()):
         row = next((line for line in configuration.splitlines() if f"| `{name}`" in line or f"`, `{name}`" in line), "")

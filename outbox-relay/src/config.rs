@@ -1,23 +1,6 @@
 //! Every variable the relay reads, each with its unit, default and range. Reading does no IO.
 //!
-//! | Variable | Unit | Default | Range |
-//! |---|---|---|---|
-//! | `DATABASE_URL` | URL, may hold a password | required | |
-//! | `NATS_URL` | comma list of `nats://[user:pass@]host:port` | required | |
-//! | `OPS_ADDR` | address of `/metrics`, `/livez`, `/readyz`, `/health` | `127.0.0.1:9110` | |
-//! | `OUTBOX_BATCH_MAX` | events a batch | 999 | 1–999 |
-//! | `OUTBOX_BATCH_BYTES_MAX` | bytes of payload a batch | 4194304 | 65536–67108864 |
-//! | `OUTBOX_WORKERS` | batches in flight at once | 4 | 1–16 |
-//! | `OUTBOX_LEASE_MS` | ms a lease lasts without renewal | 1500 | 500–60000 |
-//! | `OUTBOX_POLL_MIN_MS` | ms between looks at a busy outbox | 20 | 1–60000 |
-//! | `OUTBOX_POLL_MAX_MS` | ms between looks at an idle outbox | 1000 | min–60000 |
-//! | `OUTBOX_PUBLISH_TIMEOUT_MS` | ms to wait for an answer of the broker | 5000 | 100–10000 |
-//! | `OUTBOX_POISON` | `block` or `skip` the key of a dead letter | `block` | |
-//! | `OUTBOX_RETENTION_HOURS` | hours a published row stays findable | 72 | 1–8760 |
-//! | `OUTBOX_LISTEN` | also wait on `LISTEN outbox_wake` | `false` | |
-//! | `EVENTS_REPLICAS` | copies of the stream in a cluster | 1 | 1–5 |
-//! | `EVENTS_MAX_AGE_HOURS` | hours the stream keeps an event | 72, at most the retention | 1–8760 |
-//! | `EVENTS_MAX_BYTES` | bytes the stream keeps | 2147483648 | 1048576– |
+#![doc = include_str!("variables.md")]
 //!
 //! The three `EVENTS_*` count only when the relay makes the stream; an existing one keeps its own.
 
@@ -25,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use shared::env::{BadVariable, Env, flag_or, millis_or, number_or, parse_or, required_secret};
 
@@ -49,6 +33,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// The stream, where the relay makes it.
     pub stream: StreamConfig,
+    /// Whether the broker may acknowledge what it has not flushed.
+    pub fsync: FsyncConfig,
     /// Leases, batches and workers.
     pub relay: RelayConfig,
     /// How the relay learns that rows wait.
@@ -94,6 +80,15 @@ pub struct StreamConfig {
     pub max_age: Duration,
     /// `EVENTS_MAX_BYTES`.
     pub max_bytes: i64,
+}
+
+/// Where it is seen whether the broker flushes before it acknowledges, and what follows if not.
+#[derive(Clone, Debug)]
+pub struct FsyncConfig {
+    /// `OUTBOX_NATS_MONITOR_URL`: the monitoring addresses of the servers, none if not given.
+    pub monitors: Vec<Url>,
+    /// `OUTBOX_ALLOW_LAZY_FSYNC`.
+    pub allow_lazy: bool,
 }
 
 /// Leases, batches and workers.
@@ -148,6 +143,7 @@ impl Config {
             database: DatabaseConfig::from_env(env)?,
             broker: BrokerConfig::from_env(env)?,
             stream: StreamConfig::from_env(env, retention_hours)?,
+            fsync: FsyncConfig::from_env(env)?,
             relay: RelayConfig::from_env(env)?,
             wake: WakeConfig::from_env(env)?,
         })
@@ -224,6 +220,31 @@ impl StreamConfig {
             replicas: narrow(replicas),
             max_age: Duration::from_secs(max_age_hours * 3600),
             max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        })
+    }
+}
+
+impl FsyncConfig {
+    /// Reads `OUTBOX_NATS_MONITOR_URL` and `OUTBOX_ALLOW_LAZY_FSYNC`.
+    pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        const MONITOR: &str = "OUTBOX_NATS_MONITOR_URL";
+        let list = env.get(MONITOR).unwrap_or_default();
+        let monitors = list
+            .split(',')
+            .map(str::trim)
+            .filter(|url| !url.is_empty())
+            .map(|url| {
+                let url = url.parse::<Url>().ok();
+                url.filter(|url| url.scheme() == "http" && url.has_host())
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
+                let problem = "must be http://host:port, several separated by commas";
+                BadVariable::new(MONITOR, problem)
+            })?;
+        Ok(Self {
+            monitors,
+            allow_lazy: flag_or(env, "OUTBOX_ALLOW_LAZY_FSYNC", false)?,
         })
     }
 }
@@ -340,6 +361,9 @@ mod tests {
             ("OUTBOX_POISON", "drop"),
             ("EVENTS_MAX_AGE_HOURS", "73"),
             ("DATABASE_URL", ""),
+            ("OUTBOX_NATS_MONITOR_URL", "nats:8222"),
+            ("OUTBOX_NATS_MONITOR_URL", "https://nats:8222"),
+            ("OUTBOX_ALLOW_LAZY_FSYNC", "perhaps"),
         ] {
             let error = Config::from_env(&env(&[(name, value)])).unwrap_err();
             assert_eq!(error.name, name);

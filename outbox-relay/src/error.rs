@@ -23,6 +23,9 @@ pub enum RelayError {
     /// The broker's address cannot be used.
     #[error("NATS_URL cannot be used")]
     Broker(#[source] BrokerError),
+    /// There can be no HTTP client.
+    #[error("the broker's monitoring cannot be asked")]
+    Monitor(#[from] reqwest::Error),
     /// The metrics could not be registered.
     #[error("the metrics could not be registered")]
     Metrics(#[from] prometheus::Error),

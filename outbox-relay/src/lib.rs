@@ -41,6 +41,7 @@ use leases::keeper::{Keeper, LEASES_HINT};
 use metrics::{Metrics, WakeSource};
 use shard::job::Tools;
 use stream::broker::Broker;
+use stream::fsync::FsyncCheck;
 use stream::publisher::Publisher;
 use stream::watcher::{Status, Watcher};
 
@@ -62,7 +63,19 @@ pub async fn run(
     ops_listener: TcpListener,
     life: Lifecycle,
 ) -> Result<(), RelayError> {
-    let metrics = Metrics::new()?;
+    run_with(config, ops_listener, life, Metrics::new()?).await
+}
+
+/// The same with metrics that the caller reads, too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    config: Config,
+    ops_listener: TcpListener,
+    life: Lifecycle,
+    metrics: Metrics,
+) -> Result<(), RelayError> {
     let owner: Arc<str> = instance_name().into();
     let pool = connect(&config.database, config.relay.workers)?;
     let broker = Broker::connect(&config.broker, &owner)
@@ -85,15 +98,17 @@ pub async fn run(
     tracing::info!(outbox.relay = %owner, "relay starting");
 
     serve_ops(&life, ops_listener, &metrics, status.clone(), database);
-    let watcher = Watcher::new(
+    let watcher = Watcher {
         broker,
         pool,
-        config.stream.clone(),
-        metrics.clone(),
-        status_sender,
+        config: config.stream.clone(),
+        retention: config.retention,
+        fsync: FsyncCheck::new(config.fsync.clone())?,
+        metrics: metrics.clone(),
+        status: status_sender,
         look_now,
-        fatal.clone(),
-    );
+        fatal: fatal.clone(),
+    };
     life.spawn_worker("stream watcher", watcher.run(life.clone()));
     spawn_relaying(&config, &life, &fatal, &tools, status, database_sender).await?;
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use outbox_relay::commands::help::{EXAMPLES, EXIT_CODES, variables};
 use outbox_relay::commands::{Command, CommandError, Found, execute};
 use outbox_relay::config::{Config, ops_addr};
 use outbox_relay::error::{RelayError, chain};
@@ -11,13 +12,18 @@ use shared::lifecycle::Lifecycle;
 use shared::telemetry::{self, TelemetryError};
 use tokio::net::TcpListener;
 
+/// The exit code of what could not be done.
+const EXIT_FAILED: u8 = 1;
 /// The exit code of a command that found something an operator should look at.
 const EXIT_ATTENTION: u8 = 3;
+/// The exit code where the server, or the stream, is not fit to be published to: `EX_CONFIG` of
+/// sysexits(3). Starting again changes nothing.
+const EXIT_UNFIT: u8 = 78;
 
 /// Drains the Postgres table `outbox_events` into NATS JetStream: in order per key, each event
-/// once, whatever crashes. Configured by environment variables; docs/outbox.md has them all.
+/// once, whatever crashes. Configured by environment variables alone.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 struct Cli {
     #[command(subcommand)]
     command: Option<Todo>,
@@ -26,6 +32,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Todo {
     /// Relay until SIGTERM (the default).
+    ///
+    /// Any number of instances share 64 shards by leases. On SIGTERM the batch in flight is finished
+    /// and the shards are handed over, within 15 s.
+    #[command(after_long_help = format!("{}\n{EXIT_CODES}", variables()))]
     Run,
     #[command(flatten)]
     Operate(Command),
@@ -45,6 +55,17 @@ enum MainError {
     Relay(#[from] RelayError),
     #[error(transparent)]
     Command(CommandError),
+}
+
+impl MainError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::BadVariable(_) => EXIT_BAD_CONFIGURATION,
+            Self::Relay(RelayError::Unfit(_))
+            | Self::Command(CommandError::Relay(RelayError::Unfit(_))) => EXIT_UNFIT,
+            _ => EXIT_FAILED,
+        }
+    }
 }
 
 impl From<CommandError> for MainError {
@@ -72,10 +93,7 @@ fn main() -> ExitCode {
         Ok(Found::Attention) => ExitCode::from(EXIT_ATTENTION),
         Err(error) => {
             eprintln!("outbox-relay: {}", chain(&error));
-            match error {
-                MainError::BadVariable(_) => ExitCode::from(EXIT_BAD_CONFIGURATION),
-                _ => ExitCode::FAILURE,
-            }
+            ExitCode::from(error.exit_code())
         }
     }
 }

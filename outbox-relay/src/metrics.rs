@@ -22,7 +22,8 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::BrokerAway,
         Self::BrokerBusy,
         Self::BatchRefused,
@@ -31,7 +32,9 @@ impl FailureKind {
         Self::StreamLost,
     ];
 
-    fn label(self) -> &'static str {
+    /// The label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::BrokerAway => "broker_away",
             Self::BrokerBusy => "broker_busy",
@@ -93,6 +96,9 @@ pub struct Metrics {
     /// `outbox_reconciled_total`: events that `verify` published again or settled because stream
     /// and database did not agree.
     pub reconciled: IntCounter,
+    /// `outbox_verify_scanned_total`: messages of the stream that verifications have read: while it
+    /// rises, a verification goes on.
+    pub verify_scanned: IntCounter,
     /// `outbox_shards_owned`: shards this relay holds.
     pub shards_owned: IntGauge,
     /// `outbox_shards_unverified`: of those, how many may not publish because the stream was lost.
@@ -152,6 +158,11 @@ impl Metrics {
                 r,
                 "outbox_reconciled_total",
                 "Events that verify published again or settled",
+            )?,
+            verify_scanned: counter(
+                r,
+                "outbox_verify_scanned_total",
+                "Messages of the stream that verify has read",
             )?,
             shards_owned: gauge(r, "outbox_shards_owned", "Shards this relay holds")?,
             shards_unverified: gauge(
@@ -248,21 +259,27 @@ mod tests {
             .encode(&Metrics::new().unwrap().registry.gather(), &mut text)
             .unwrap();
         let text = String::from_utf8(text).unwrap();
+        let labelled = FailureKind::ALL
+            .map(|kind| format!("outbox_failures_total{{kind=\"{}\"}} 0", kind.label()));
+        let woken = WakeSource::ALL
+            .map(|source| format!("outbox_wakeups_total{{source=\"{}\"}} 0", source.label()));
+        for series in labelled.iter().chain(&woken) {
+            assert!(text.lines().any(|line| line == series), "{series}");
+        }
         for series in [
             "outbox_pending 0",
             "outbox_oldest_pending_age_seconds 0",
             "outbox_dead 0",
             "outbox_published_total 0",
-            "outbox_failures_total{kind=\"broker_away\"} 0",
-            "outbox_failures_total{kind=\"stream_lost\"} 0",
             "outbox_publish_duration_seconds_count 0",
             "outbox_commit_to_ack_seconds_count 0",
             "outbox_batch_size_count 0",
             "outbox_fenced_total 0",
             "outbox_duplicates_prevented_total 0",
             "outbox_reconciled_total 0",
-            "outbox_wakeups_total{source=\"hint\"} 0",
+            "outbox_verify_scanned_total 0",
             "outbox_shards_owned 0",
+            "outbox_shards_unverified 0",
         ] {
             assert!(text.lines().any(|line| line == series), "{series}");
         }

@@ -32,7 +32,8 @@ pub(crate) struct Args {
     seed: u64,
 
     /// Move all ports: gateways N, N+1; their ops ports N+10, N+11; the relays' N+20, N+21;
-    /// Postgres N+30; NATS N+31 [default: 8080, 8081; 9100, 9101; 9110, 9111; 8110; 8111]
+    /// Postgres N+30; NATS N+31, its monitoring N+32
+    /// [default: 8080, 8081; 9100, 9101; 9110, 9111; 8110; 8111, 8112]
     #[arg(long, value_name = "N")]
     ports_from: Option<u16>,
 }

@@ -21,7 +21,7 @@ mod stack;
 
 pub use child::{Child, ChildSpec, State, first_given_up};
 pub use interrupt::Interrupts;
-pub use nats::{Nats, NatsAddresses, connect as connect_nats};
+pub use nats::{Monitoring, Nats, NatsAddresses, NatsPorts, connect as connect_nats};
 pub use nats_cluster::{NatsCluster, Replicas};
 pub use ports::{Ports, loopback};
 pub use postgres::{Durability, Postgres, PostgresAddresses, RolePasswords};

@@ -36,6 +36,40 @@ pub struct NatsAddresses {
     pub auditor_url: String,
     /// For whoever wants to look: it reads and changes nothing.
     pub reader_url: Option<String>,
+    /// The servers' monitoring, where it is open, and what a power cut may take away from them.
+    pub monitoring: Option<Monitoring>,
+}
+
+/// Where a nats-server's monitoring is, and what it will show.
+#[derive(Clone, Debug)]
+pub struct Monitoring {
+    /// Such as `http://127.0.0.1:8112`.
+    pub url: String,
+    /// What a power cut may take away.
+    pub durability: Durability,
+}
+
+impl NatsAddresses {
+    /// What a relay is told of the servers' monitoring.
+    pub(super) fn monitoring_env(&self) -> Vec<(&'static str, &str)> {
+        let Some(monitoring) = &self.monitoring else {
+            return vec![];
+        };
+        let mut env = vec![("OUTBOX_NATS_MONITOR_URL", monitoring.url.as_str())];
+        if monitoring.durability == Durability::Kill {
+            env.push(("OUTBOX_ALLOW_LAZY_FSYNC", "true"));
+        }
+        env
+    }
+}
+
+/// The ports of a private nats-server.
+#[derive(Clone, Copy, Debug)]
+pub struct NatsPorts {
+    /// For clients.
+    pub clients: u16,
+    /// For its monitoring.
+    pub monitor: u16,
 }
 
 /// A private nats-server that runs.
@@ -97,7 +131,7 @@ impl Nats {
     pub async fn start(
         server: &NatsServer,
         run_dir: &RunDir,
-        port: u16,
+        ports: NatsPorts,
         durability: Durability,
     ) -> Result<Self> {
         let users = users();
@@ -107,11 +141,19 @@ impl Nats {
             users: &users,
             durability,
         };
-        let child = Child::start(node.spec("nats-server", port, "")?);
+        let monitor = format!("http: \"{}\"\n", loopback(ports.monitor));
+        let child = Child::start(node.spec("nats-server", ports.clients, &monitor)?);
         child.ready().await?;
+        let monitoring = Monitoring {
+            url: format!("http://{}", loopback(ports.monitor)),
+            durability,
+        };
         Ok(Self {
             child,
-            addresses: addresses(&[port], &users),
+            addresses: NatsAddresses {
+                monitoring: Some(monitoring),
+                ..addresses(&[ports.clients], &users)
+            },
         })
     }
 }
@@ -125,14 +167,13 @@ pub(super) struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// A server that is to be started, its configuration written: with `cluster`, a block of that,
-    /// if it does not stand alone.
-    pub(super) fn spec(&self, name: &str, port: u16, cluster: &str) -> Result<ChildSpec> {
+    /// A server that is to be started, its configuration written: with `more`, what is its own.
+    pub(super) fn spec(&self, name: &str, port: u16, more: &str) -> Result<ChildSpec> {
         let home = self.run_dir.path().join(name);
         fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         let config = home.join("nats.conf");
         let store = home.join("store").display().to_string();
-        let text = configuration(name, port, &store, self.users, self.durability) + cluster;
+        let text = configuration(name, port, &store, self.users, self.durability) + more;
         fs::write(&config, text)
             .with_context(|| format!("{} cannot be written", config.display()))?;
         Ok(ChildSpec {
@@ -172,6 +213,7 @@ pub(super) fn addresses(ports: &[u16], users: &[User]) -> NatsAddresses {
         relay_url: url("relay"),
         auditor_url: url("auditor"),
         reader_url: Some(url("reader")),
+        monitoring: None,
     }
 }
 

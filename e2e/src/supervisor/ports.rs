@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 
+use super::nats::NatsPorts;
+
 /// The ports of one stack. Gateways and relays: one port an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
@@ -17,6 +19,8 @@ pub struct Ports {
     pub postgres: u16,
     /// NATS.
     pub nats: u16,
+    /// NATS's monitoring, over HTTP.
+    pub nats_monitor: u16,
 }
 
 impl Default for Ports {
@@ -28,21 +32,22 @@ impl Default for Ports {
             relay_ops: vec![9110, 9111],
             postgres: 8110,
             nats: 8111,
+            nats_monitor: 8112,
         }
     }
 }
 
 impl Ports {
     /// Moves all ports: gateways N, N+1; their ops ports N+10, N+11; the relays' N+20, N+21;
-    /// Postgres N+30; NATS N+31.
+    /// Postgres N+30; NATS N+31; its monitoring N+32.
     ///
     /// # Errors
     /// A first port that leaves no room for the others.
     pub fn from(first: u16) -> Result<Self> {
-        if !(1024..=u16::MAX - 31).contains(&first) {
+        if !(1024..=u16::MAX - 32).contains(&first) {
             bail!(
                 "ports cannot start at {first}: give a number between 1024 and {}",
-                u16::MAX - 31
+                u16::MAX - 32
             );
         }
         Ok(Self {
@@ -51,6 +56,7 @@ impl Ports {
             relay_ops: vec![first + 20, first + 21],
             postgres: first + 30,
             nats: first + 31,
+            nats_monitor: first + 32,
         })
     }
 
@@ -59,7 +65,7 @@ impl Ports {
     /// # Errors
     /// The system has no free port.
     pub fn free(gateways: usize, relays: usize) -> Result<Self> {
-        let mut numbers = free_ports(gateways * 2 + relays + 2)?.into_iter();
+        let mut numbers = free_ports(gateways * 2 + relays + 3)?.into_iter();
         let mut next = |count: usize| numbers.by_ref().take(count).collect::<Vec<_>>();
         Ok(Self {
             gateways: next(gateways),
@@ -67,7 +73,17 @@ impl Ports {
             relay_ops: next(relays),
             postgres: next(1)[0],
             nats: next(1)[0],
+            nats_monitor: next(1)[0],
         })
+    }
+
+    /// Those of NATS.
+    #[must_use]
+    pub fn of_nats(&self) -> NatsPorts {
+        NatsPorts {
+            clients: self.nats,
+            monitor: self.nats_monitor,
+        }
     }
 
     /// Fails with one sentence if somebody else listens on one of the ports.
@@ -91,6 +107,7 @@ impl Ports {
         }
         if private_nats {
             uses.push(("NATS".to_owned(), self.nats));
+            uses.push(("NATS's monitoring".to_owned(), self.nats_monitor));
         }
         for (name, port) in uses {
             if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -136,6 +153,7 @@ mod tests {
         assert_eq!(ports.gateway_ops, [20010, 20011]);
         assert_eq!(ports.relay_ops, [20020, 20021]);
         assert_eq!((ports.postgres, ports.nats), (20030, 20031));
+        assert_eq!(ports.nats_monitor, 20032);
         assert!(Ports::from(80).is_err() && Ports::from(65530).is_err());
     }
 

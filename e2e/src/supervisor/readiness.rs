@@ -19,6 +19,8 @@ pub enum Readiness {
     Postgres(String),
     /// A nats-server greets, and has JetStream.
     Nats(SocketAddr),
+    /// `GET` of this URL answers 200.
+    Answers(String),
     /// `GET /readyz` on this ops address answers 200.
     Readyz(SocketAddr),
 }
@@ -38,14 +40,16 @@ impl Readiness {
         match self {
             Self::Postgres(url) => postgres_answers(url).await,
             Self::Nats(address) => nats_greets(*address).await,
-            Self::Readyz(address) => {
-                let url = format!("http://{address}/readyz");
-                reqwest::get(url)
-                    .await
-                    .is_ok_and(|response| response.status().is_success())
-            }
+            Self::Answers(url) => answers(url).await,
+            Self::Readyz(address) => answers(&format!("http://{address}/readyz")).await,
         }
     }
+}
+
+async fn answers(url: &str) -> bool {
+    reqwest::get(url)
+        .await
+        .is_ok_and(|response| response.status().is_success())
 }
 
 async fn postgres_answers(url: &str) -> bool {

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::child::Child;
-use super::nats::{Nats, NatsAddresses};
+use super::nats::{Nats, NatsAddresses, NatsPorts};
 use super::nats_cluster::NatsCluster;
 use super::ports::{free_ports, loopback};
 use super::postgres::{Durability, Postgres};
@@ -64,8 +64,9 @@ impl Relays {
     pub async fn prepare(target: &Path, options: RelaysOptions) -> Result<Self> {
         let tools = target.join("tools");
         let run_dir = RunDir::create(target, options.name)?;
-        let mut ports = free_ports(options.relays + 2)?;
-        let (postgres_port, nats_port) = (ports.remove(0), ports.remove(0));
+        let mut ports = free_ports(options.relays + 3)?;
+        let (postgres_port, clients, monitor) = (ports.remove(0), ports.remove(0), ports.remove(0));
+        let nats_ports = NatsPorts { clients, monitor };
         let binaries = PostgresBinaries::provision(&tools)?;
         let postgres =
             Postgres::start(&binaries, &run_dir, postgres_port, options.durability).await?;
@@ -73,7 +74,7 @@ impl Relays {
         let server = NatsServer::provision(&tools)?;
         let durability = options.broker_durability;
         let (nats, nats_addresses) = if options.nats_nodes == 1 {
-            let nats = Nats::start(&server, &run_dir, nats_port, durability).await?;
+            let nats = Nats::start(&server, &run_dir, nats_ports, durability).await?;
             (vec![nats.child], nats.addresses)
         } else {
             let nodes = options.nats_nodes;
@@ -96,10 +97,11 @@ impl Relays {
     /// # Errors
     /// One does not start: with its last words.
     pub async fn start_relays(&mut self) -> Result<()> {
-        let env = [
-            ("DATABASE_URL", &self.postgres.addresses.relay_url),
-            ("NATS_URL", &self.nats_addresses.relay_url),
+        let mut env = vec![
+            ("DATABASE_URL", self.postgres.addresses.relay_url.as_str()),
+            ("NATS_URL", self.nats_addresses.relay_url.as_str()),
         ];
+        env.extend(self.nats_addresses.monitoring_env());
         let start = |(nth, ops_port): (usize, &u16)| {
             let service = Service {
                 name: format!("relay {}", nth + 1),

@@ -82,7 +82,7 @@ pub(super) struct Service<'a> {
     /// Its name in messages, such as `relay 2`.
     pub(super) name: String,
     pub(super) program: &'a Path,
-    pub(super) env: &'a [(&'a str, &'a String)],
+    pub(super) env: &'a [(&'a str, &'a str)],
     pub(super) ops_port: u16,
     pub(super) run_dir: &'a RunDir,
     /// Further variables.
@@ -94,7 +94,7 @@ impl Service<'_> {
         let own = self
             .env
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).clone()));
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let ops = ("OPS_ADDR".to_owned(), loopback(self.ops_port).to_string());
         let dashed = self.name.replace(' ', "-");
         let instance = (
@@ -141,7 +141,7 @@ pub(super) struct Recipe<'a> {
 impl Recipe<'_> {
     pub(super) fn gateway(&self, nth: usize, port: u16, ops_port: u16) -> ChildSpec {
         let env = [
-            ("DATABASE_URL", &self.postgres.api_url),
+            ("DATABASE_URL", self.postgres.api_url.as_str()),
             ("NATS_URL", &self.nats.gateway_url),
             ("LISTEN_ADDR", &loopback(port).to_string()),
             ("FOGLINE_KEYS", &self.keys),
@@ -156,10 +156,11 @@ impl Recipe<'_> {
     }
 
     pub(super) fn relay(&self, nth: usize, ops_port: u16) -> ChildSpec {
-        let env = [
-            ("DATABASE_URL", &self.postgres.relay_url),
-            ("NATS_URL", &self.nats.relay_url),
+        let mut env = vec![
+            ("DATABASE_URL", self.postgres.relay_url.as_str()),
+            ("NATS_URL", self.nats.relay_url.as_str()),
         ];
+        env.extend(self.nats.monitoring_env());
         self.service(
             format!("relay {}", nth + 1),
             &self.binaries.outbox_relay,
@@ -172,7 +173,7 @@ impl Recipe<'_> {
         &self,
         name: String,
         program: &Path,
-        env: &[(&str, &String)],
+        env: &[(&str, &str)],
         ops_port: u16,
     ) -> ChildSpec {
         let service = Service {

@@ -193,7 +193,7 @@ async fn private_nats(tools: &Path, run_dir: &RunDir, options: &StackOptions) ->
     Nats::start(
         &server,
         run_dir,
-        options.ports.nats,
+        options.ports.of_nats(),
         options.broker_durability,
     )
     .await
@@ -237,6 +237,7 @@ fn nats_addresses(private: Option<&Nats>, given: Option<&str>) -> Result<NatsAdd
                 relay_url: url.clone(),
                 auditor_url: url,
                 reader_url: None,
+                monitoring: None,
             })
         }
     }

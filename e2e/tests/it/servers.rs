@@ -73,8 +73,8 @@ async fn jetstream_works_for_the_relay_and_nobody_can_empty_the_stream() {
     let run_dir = run_dir();
     let server =
         NatsServer::provision(&environment::target_dir().join("tools")).expect("nats-server");
-    let port = Ports::free(0, 0).expect("ports").nats;
-    let nats = Nats::start(&server, &run_dir, port, Durability::PowerCut)
+    let ports = Ports::free(0, 0).expect("ports").of_nats();
+    let nats = Nats::start(&server, &run_dir, ports, Durability::PowerCut)
         .await
         .expect("started");
 

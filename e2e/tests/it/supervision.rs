@@ -11,8 +11,8 @@ async fn nats() -> (RunDir, Nats) {
     let target = environment::target_dir();
     let run_dir = RunDir::create(&target, "e2e").expect("a run directory");
     let server = NatsServer::provision(&target.join("tools")).expect("nats-server");
-    let port = Ports::free(0, 0).expect("ports").nats;
-    let nats = Nats::start(&server, &run_dir, port, Durability::PowerCut)
+    let ports = Ports::free(0, 0).expect("ports").of_nats();
+    let nats = Nats::start(&server, &run_dir, ports, Durability::PowerCut)
         .await
         .expect("started");
     (run_dir, nats)

@@ -15,6 +15,8 @@ use crate::stream::error::BrokerError;
 use shared::env::{BadVariable, Env};
 
 mod dead;
+pub mod help;
+mod progress;
 mod replay;
 mod repo;
 mod status;
@@ -28,8 +30,9 @@ const CONNECTIONS: usize = 1;
 pub enum Command {
     /// Show what waits, who publishes it, and whether the stream is verified.
     ///
-    /// Needs `DATABASE_URL` alone. Exit code 0 if nothing needs an operator, 3 if there are dead
-    /// letters or shards that nobody publishes.
+    /// Needs `DATABASE_URL` alone, and works while NATS is away and no relay runs. Exit code 0 if
+    /// nothing needs an operator, 3 if there are dead letters, or shards that nobody publishes or that
+    /// are not verified.
     Status {
         /// One line a shard.
         #[arg(long)]
@@ -39,6 +42,9 @@ pub enum Command {
         output: Output,
     },
     /// List, show, retry, skip or drop events that could not be published.
+    ///
+    /// With `OUTBOX_POISON=block`, the later events of a dead letter's key wait until it is retried,
+    /// skipped or dropped. Needs `DATABASE_URL` alone.
     Dead {
         /// What to do.
         #[command(subcommand)]
@@ -46,10 +52,10 @@ pub enum Command {
     },
     /// Send published events once more, to consumers that ask for them.
     ///
-    /// They go to `replay.<their subject>`, outside the stream, with the header `fogline-replay:
-    /// true`: nobody who listens to `events.>` mistakes them for new ones. Needs `DATABASE_URL` and
-    /// `NATS_URL`; gives the events in the order in which they were published, as far back as
-    /// published rows are kept.
+    /// They go to `replay.<their subject>`, outside the stream, with the header `fogline-replay: true`:
+    /// nobody who listens to `events.>` mistakes them for new ones. Needs `DATABASE_URL` and `NATS_URL`;
+    /// gives the events of a key in the order in which they were published, as far back as published
+    /// rows are kept (`OUTBOX_RETENTION_HOURS`).
     Replay {
         /// Only events of this key.
         #[arg(long, required_unless_present = "since")]
@@ -65,7 +71,9 @@ pub enum Command {
     ///
     /// Publishing pauses until every shard has passed; running relays take their part of the work,
     /// and without any the command does all of it. Needs `DATABASE_URL` and `NATS_URL`. The relay does
-    /// this by itself when it notices that the stream was lost.
+    /// this by itself when it notices that the stream was lost: by hand it is for what it cannot
+    /// notice, such as messages deleted in the midst of the stream. Exit code 3 if the stream holds
+    /// events that the database does not know.
     Verify {
         /// How to print.
         #[command(flatten)]

@@ -3,14 +3,13 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use shared::shard::Shard;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::repo::{Place, published};
-use super::{CommandError, Found, Output, print_json};
+use super::{CommandError, Found, Output, print_json, progress};
 use crate::batch::message::{message_of, source_of};
 use crate::config::BrokerConfig;
 use crate::identity::repo::load;
@@ -43,7 +42,8 @@ pub(super) async fn execute(
         Some(key) => vec![Shard::of_key(key)],
         None => Shard::all().collect(),
     };
-    let progress = progress(output);
+    let progress = progress::over_shards(output);
+    progress.set_length(shards.len() as u64);
     let mut sent = 0_u64;
     for shard in shards {
         let mut place = Place {
@@ -70,8 +70,9 @@ pub(super) async fn execute(
                 .flush()
                 .await
                 .map_err(|error| BrokerError::Away(error.to_string()))?;
-            progress.set_position(sent);
+            progress.set_message(format!("{sent} events sent"));
         }
+        progress.inc(1);
     }
     progress.finish_and_clear();
     if output.json {
@@ -93,13 +94,4 @@ async fn connect(config: &BrokerConfig) -> Result<Broker, CommandError> {
         return Err(BrokerError::Away("it cannot be reached".to_owned()).into());
     }
     Ok(broker)
-}
-
-/// A bar for people; nothing for programs.
-pub(super) fn progress(output: Output) -> ProgressBar {
-    if output.json {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new_spinner()
-    }
 }

@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_page_fits_eighty_columns() {
-        let shard = ShardLine {
-            shard: 63,
+        let shard = |number| ShardLine {
+            shard: number,
             owner: Some("a-rather-long-host-name-of-forty-chars-xx-0123abcd".to_owned()),
             epoch: 123_456,
             lapsed: false,
@@ -169,9 +169,10 @@ mod tests {
                 shards: 64,
                 seen_seconds: 100_000.0,
             }],
-            shards: vec![shard],
+            shards: (0..64).map(shard).collect(),
         };
         let page = text(&status, true);
+        assert_eq!(page.lines().count(), 5 + 3 + 2 + 64);
         for line in page.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

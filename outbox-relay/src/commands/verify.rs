@@ -7,18 +7,19 @@ use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
+use super::progress::{self, SHARDS};
 use super::repo::{Tally, tally};
 use super::{CommandError, Found, Output, print_json};
 use crate::config::Config;
+use crate::error::RelayError;
 use crate::identity::repo::{Sighting, declare_lost, load};
+use crate::metrics::Metrics;
 use crate::stream::error::BrokerError;
 use crate::verify::repo::unverified;
-use crate::{connect, run};
+use crate::{connect, run_with};
 
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Shards, all of which must pass.
-const SHARDS: u64 = 64;
 
 pub(super) async fn execute(config: Config, output: Output) -> Result<Found, CommandError> {
     let pool = connect(&config.database, super::CONNECTIONS)?;
@@ -27,8 +28,9 @@ pub(super) async fn execute(config: Config, output: Output) -> Result<Found, Com
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let life = Lifecycle::new();
     // A relay of its own, for the shards that no running one holds.
-    let relay = run(config, listener, life.clone());
-    let waiting = wait(&pool, output);
+    let metrics = Metrics::new().map_err(RelayError::from)?;
+    let relay = run_with(config, listener, life.clone(), metrics.clone());
+    let waiting = wait(&pool, &metrics, output);
     tokio::pin!(relay);
     tokio::select! {
         ended = &mut relay => {
@@ -81,13 +83,14 @@ async fn raise_generation(pool: &PgPool) -> Result<i64, CommandError> {
     Ok(load(pool).await?.generation)
 }
 
-async fn wait(pool: &PgPool, output: Output) -> Result<(), CommandError> {
-    let progress = super::replay::progress(output);
-    progress.set_length(SHARDS);
+async fn wait(pool: &PgPool, metrics: &Metrics, output: Output) -> Result<(), CommandError> {
+    let progress = progress::over_shards(output);
     loop {
         let left = unverified(pool).await?.unsigned_abs();
         progress.set_position(SHARDS.saturating_sub(left));
-        progress.set_message(format!("{left} of {SHARDS} shards left"));
+        // What other relays read is not seen here.
+        let read = metrics.verify_scanned.get();
+        progress.set_message(format!("{read} messages of the stream read here"));
         if left == 0 {
             progress.finish_and_clear();
             return Ok(());

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod error;
+pub mod fsync;
 pub mod publisher;
 pub mod repo;
 pub mod settings;

@@ -1,6 +1,8 @@
 //! What the server and the stream must be like for the protocol to hold. Pure.
 
-use async_nats::jetstream::stream::{Config, Info};
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, Info, RetentionPolicy, StorageType};
 use shared::subjects::{STREAM, STREAM_SUBJECTS};
 use uuid::Uuid;
 
@@ -20,9 +22,22 @@ pub enum Unfit {
         "nats-server {0} is too old: atomic batches need 2.12 or later; upgrade the server and start again"
     )]
     OldServer(String),
+    /// The server acknowledges what a power cut then takes away.
+    #[error(
+        "nats-server {server} acknowledges what it has not flushed, and flushes every {every:?}: a power \
+         cut takes away events that were published; put the line `sync_interval: always` into the \
+         block jetstream of its nats.conf and restart it, or set OUTBOX_ALLOW_LAZY_FSYNC=true to go \
+         on as it is"
+    )]
+    LazyFsync {
+        /// The server's name and monitoring address.
+        server: String,
+        /// Between two flushes.
+        every: Duration,
+    },
     /// A setting of the stream.
     #[error(
-        "the stream {STREAM} has {setting} {found}, and must have {wanted}; change it with {fix:?} or let the relay make the stream"
+        "the stream {STREAM} has {setting} {found}, and must have {wanted}; change it with `{fix}` or let the relay make the stream"
     )]
     Setting {
         /// Its name in the server's configuration.
@@ -30,9 +45,9 @@ pub enum Unfit {
         /// What it is.
         found: String,
         /// What it must be.
-        wanted: &'static str,
+        wanted: String,
         /// The command that changes it.
-        fix: &'static str,
+        fix: String,
     },
     /// The stream belongs to another outbox.
     #[error(
@@ -86,7 +101,7 @@ pub fn check_server(version: &str) -> Result<(), Unfit> {
 ///
 /// # Errors
 /// The first that is wrong.
-pub fn check_stream(info: &Info, outbox: Uuid) -> Result<(), Unfit> {
+pub fn check_stream(info: &Info, outbox: Uuid, retention: Duration) -> Result<(), Unfit> {
     let config = &info.config;
     if let Some(found) = config.metadata.get(OUTBOX_METADATA)
         && let Ok(found) = found.parse::<Uuid>()
@@ -94,51 +109,87 @@ pub fn check_stream(info: &Info, outbox: Uuid) -> Result<(), Unfit> {
     {
         return Err(Unfit::Foreign { found, own: outbox });
     }
-    let flag = |setting, found: bool, wanted: bool, fix| {
-        if found == wanted {
-            return Ok(());
-        }
-        Err(Unfit::Setting {
-            setting,
-            found: found.to_string(),
-            wanted: if wanted { "true" } else { "false" },
-            fix,
-        })
-    };
-    flag(
-        "allow_atomic",
-        config.allow_atomic_publish,
-        true,
-        "nats stream edit EVENTS --allow-batch",
-    )?;
-    flag(
-        "allow_rollup_hdrs",
-        config.allow_rollup,
-        true,
-        "nats stream edit EVENTS --allow-rollup",
-    )?;
-    flag(
-        "allow_msg_ttl",
-        config.allow_message_ttl,
-        true,
-        "nats stream edit EVENTS --allow-msg-ttl",
-    )?;
-    flag(
-        "deny_purge",
-        config.deny_purge,
-        false,
-        "nats stream edit EVENTS --no-deny-purge",
-    )?;
-    flag("sealed", config.sealed, false, "nats stream rm EVENTS")?;
+    for (setting, found, wanted, fix) in [
+        (
+            "allow_atomic",
+            config.allow_atomic_publish,
+            true,
+            "--allow-batch",
+        ),
+        (
+            "allow_rollup_hdrs",
+            config.allow_rollup,
+            true,
+            "--allow-rollup",
+        ),
+        (
+            "allow_msg_ttl",
+            config.allow_message_ttl,
+            true,
+            "--allow-msg-ttl",
+        ),
+        ("deny_purge", config.deny_purge, false, "--no-deny-purge"),
+        // Without acknowledgements the relay learns nothing.
+        ("no_ack", config.no_ack, false, "--ack"),
+    ] {
+        must(setting, found, wanted, &edit(fix))?;
+    }
     if config.subjects != [STREAM_SUBJECTS] {
-        return Err(Unfit::Setting {
-            setting: "subjects",
-            found: config.subjects.join(", "),
-            wanted: STREAM_SUBJECTS,
-            fix: "nats stream edit EVENTS --subjects 'events.>'",
-        });
+        let fix = format!("--subjects '{STREAM_SUBJECTS}'");
+        let found = config.subjects.join(", ");
+        return Err(setting("subjects", &found, STREAM_SUBJECTS, &edit(&fix)));
+    }
+    check_keeping(config, retention)
+}
+
+/// Whether the stream keeps what it is given, as long as the database can say what it lacks.
+fn check_keeping(config: &Config, retention: Duration) -> Result<(), Unfit> {
+    // What cannot be changed any more is made anew: the relay fills the stream again.
+    let anew = format!("nats stream rm {STREAM}");
+    must("sealed", config.sealed, false, &anew)?;
+    if config.storage != StorageType::File {
+        return Err(setting("storage", "memory", "file", &anew));
+    }
+    if config.retention != RetentionPolicy::Limits {
+        let found = format!("{:?}", config.retention).to_lowercase();
+        return Err(setting("retention", &found, "limits", &anew));
+    }
+    if config.max_messages_per_subject > 0 {
+        let found = config.max_messages_per_subject.to_string();
+        let fix = edit("--max-msgs-per-subject=-1");
+        return Err(setting("max_msgs_per_subject", &found, "-1", &fix));
+    }
+    if config.max_age.is_zero() || config.max_age > retention {
+        let hours = retention.as_secs() / 3600;
+        let found = match config.max_age.as_secs() {
+            0 => "unlimited".to_owned(),
+            seconds => format!("{}h", seconds.div_ceil(3600)),
+        };
+        let wanted = format!("at most {hours}h, OUTBOX_RETENTION_HOURS");
+        let fix = edit(&format!("--max-age={hours}h"));
+        return Err(setting("max_age", &found, &wanted, &fix));
     }
     Ok(())
+}
+
+fn edit(option: &str) -> String {
+    format!("nats stream edit {STREAM} {option}")
+}
+
+fn must(name: &'static str, found: bool, wanted: bool, fix: &str) -> Result<(), Unfit> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(setting(name, &found.to_string(), &wanted.to_string(), fix))
+}
+
+fn setting(setting: &'static str, found: &str, wanted: &str, fix: &str) -> Unfit {
+    Unfit::Setting {
+        setting,
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+        fix: fix.to_owned(),
+    }
 }
 
 #[cfg(test)]

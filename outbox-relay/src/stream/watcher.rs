@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::broker::Broker;
 use super::error::BrokerError;
+use super::fsync::FsyncCheck;
 use super::repo;
 use super::settings::{Unfit, check_server, check_stream, wanted};
 use crate::config::StreamConfig;
@@ -53,13 +54,24 @@ pub enum Status {
 /// Looks at the stream and tells.
 #[derive(Debug)]
 pub struct Watcher {
-    broker: Broker,
-    pool: PgPool,
-    config: StreamConfig,
-    metrics: Metrics,
-    status: watch::Sender<Status>,
-    look_now: Arc<Notify>,
-    fatal: Fatal,
+    /// The broker.
+    pub broker: Broker,
+    /// The database.
+    pub pool: PgPool,
+    /// What a stream is like that the relay makes.
+    pub config: StreamConfig,
+    /// How long the database keeps what was published.
+    pub retention: Duration,
+    /// Whether the broker flushes before it acknowledges.
+    pub fsync: FsyncCheck,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Where it tells.
+    pub status: watch::Sender<Status>,
+    /// It looks at once when this is notified.
+    pub look_now: Arc<Notify>,
+    /// Where a reason to end is left.
+    pub fatal: Fatal,
 }
 
 enum Trouble {
@@ -87,28 +99,6 @@ impl From<Unfit> for Trouble {
 }
 
 impl Watcher {
-    /// A watcher that tells through `status`, and looks at once when `look_now` is notified.
-    #[must_use]
-    pub fn new(
-        broker: Broker,
-        pool: PgPool,
-        config: StreamConfig,
-        metrics: Metrics,
-        status: watch::Sender<Status>,
-        look_now: Arc<Notify>,
-        fatal: Fatal,
-    ) -> Self {
-        Self {
-            broker,
-            pool,
-            config,
-            metrics,
-            status,
-            look_now,
-            fatal,
-        }
-    }
-
     /// Watches until the drain begins.
     pub async fn run(mut self, life: Lifecycle) {
         let draining = life.draining();
@@ -150,12 +140,13 @@ impl Watcher {
         }
     }
 
-    async fn look(&self) -> Result<Facts, Trouble> {
+    async fn look(&mut self) -> Result<Facts, Trouble> {
         // What the database knows is read first: whatever it has recorded, the stream must have
         // reached by the time it is asked.
         let known = load(&self.pool).await?;
+        self.check_server().await?;
         let info = self.find_or_make(&known).await?;
-        check_stream(&info, known.outbox)?;
+        check_stream(&info, known.outbox, self.retention)?;
         let seen = sighting(&info)?;
         let generation = self.compare(&known, &seen).await?;
         let server = self.broker.client.server_info();
@@ -167,11 +158,16 @@ impl Watcher {
         })
     }
 
-    async fn find_or_make(&self, known: &Identity) -> Result<Info, Trouble> {
-        if !self.broker.link.borrow().up {
+    async fn check_server(&mut self) -> Result<(), Trouble> {
+        let link = *self.broker.link.borrow();
+        if !link.up {
             return Err(BrokerError::Away("not connected".to_owned()).into());
         }
         check_server(&self.broker.client.server_info().version)?;
+        Ok(self.fsync.look(link.changes).await?)
+    }
+
+    async fn find_or_make(&self, known: &Identity) -> Result<Info, Trouble> {
         match repo::info(&self.broker).await {
             Err(BrokerError::NoStream) => {}
             found => return Ok(found?),

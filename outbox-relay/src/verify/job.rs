@@ -138,6 +138,7 @@ impl Verification<'_> {
         while let Some(stretch) = scan.next().await? {
             self.heed_stop()?;
             report.scanned += stretch.messages;
+            self.tools.metrics.verify_scanned.inc_by(stretch.messages);
             self.compare_stretch(&stretch, &mut compared, report)
                 .await?;
         }

@@ -22,6 +22,8 @@ const KILLS_A_FREEZE: u64 = 5;
 const KILLS_FROZEN: u64 = 3;
 /// The shortest window of de-duplication that the server takes.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+/// How long the stream keeps an event: not longer than the database.
+const MAX_AGE: Duration = Duration::from_hours(72);
 /// How long all relays are away: longer than that window, and than a lease.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -126,6 +128,7 @@ async fn make_stream(nats: &NatsAddresses) -> Result<()> {
             name: STREAM.to_owned(),
             subjects: vec!["events.>".to_owned()],
             duplicate_window: DUPLICATE_WINDOW,
+            max_age: MAX_AGE,
             allow_atomic_publish: true,
             allow_rollup: true,
             allow_message_ttl: true,
