@@ -9,6 +9,8 @@ pub mod names {
     pub const POSTGRES_BIN: &str = "FOGLINE_POSTGRES_BIN";
     /// Path of the nats-server to use.
     pub const NATS_SERVER: &str = "FOGLINE_NATS_SERVER";
+    /// Path of a Jaeger (v2) for the test that looks at a trace in one.
+    pub const JAEGER: &str = "FOGLINE_JAEGER";
     /// A running Postgres to use instead of a private one.
     pub const DATABASE_URL: &str = "DATABASE_URL";
     /// A running nats-server to use instead of a private one.

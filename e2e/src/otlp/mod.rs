@@ -1,4 +1,7 @@
-//! A small OTLP/HTTP receiver that keeps the spans it is sent, for assertions on traces.
+//! Where spans go, for assertions on traces: a small OTLP/HTTP receiver that keeps what it is sent,
+//! and a real Jaeger.
+
+mod jaeger;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,6 +21,8 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+
+pub use self::jaeger::Jaeger;
 
 /// A span, as far as assertions need it.
 #[derive(Clone, Debug)]
@@ -84,18 +89,7 @@ impl Receiver {
     /// What makes a service send its spans here, every 200 ms.
     #[must_use]
     pub fn env(&self) -> Vec<(String, String)> {
-        [
-            (
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                format!("http://{}", self.address).as_str(),
-            ),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ("OTEL_TRACES_EXPORTER", "otlp"),
-            ("OTEL_TRACES_SAMPLER", "always_on"),
-            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+        exporter_env(&format!("http://{}", self.address))
     }
 
     /// All spans of a trace that came so far.
@@ -152,6 +146,19 @@ impl Receiver {
             ),
         }
     }
+}
+
+/// What makes a service send its spans to that address, all of them, every 200 ms.
+fn exporter_env(address: &str) -> Vec<(String, String)> {
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
 }
 
 async fn receive(State(spans): State<Arc<Spans>>, body: Bytes) -> StatusCode {

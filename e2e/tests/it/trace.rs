@@ -15,7 +15,8 @@ fn delivery<'a>(spans: &'a [SpanRecord], publish: &SpanRecord) -> Option<&'a Spa
         .find(|span| span.parent_id == publish.span_id && span.instance == "gateway-2")
 }
 
-fn is_complete(spans: &[SpanRecord]) -> bool {
+/// Whether a move has come to the other gateway.
+pub(crate) fn is_complete(spans: &[SpanRecord]) -> bool {
     let published = named(spans, "outbox.publish");
     !named(spans, "ws command").is_empty()
         && published
@@ -34,8 +35,21 @@ async fn a_move_is_one_trace_through_three_processes() {
         .await
         .expect("a whole trace");
 
+    assert_one_move(&spans);
+
+    // The exporter's death costs no move.
+    drop(receiver);
+    for uci in ["e7e5", "g1f3", "b8c6"] {
+        duel.play(uci).await;
+    }
+    stack.end().await;
+}
+
+/// A move by WebSocket at the first gateway, from its arrival to its delivery by the second. Gives
+/// the span of its publication.
+pub(crate) fn assert_one_move(spans: &[SpanRecord]) -> &SpanRecord {
     let only = |name: &str| {
-        let found = named(&spans, name);
+        let found = named(spans, name);
         assert_eq!(found.len(), 1, "{name} in {spans:#?}");
         found[0]
     };
@@ -50,7 +64,7 @@ async fn a_move_is_one_trace_through_three_processes() {
     assert_eq!(command.parent_id, socket.span_id);
     assert_eq!(append.parent_id, command.span_id);
     assert_eq!(publish.parent_id, append.span_id);
-    let delivery = delivery(&spans, publish).expect("complete");
+    let delivery = delivery(spans, publish).expect("complete");
     for (span, service) in [
         (socket, "game-api"),
         (append, "game-api"),
@@ -61,11 +75,9 @@ async fn a_move_is_one_trace_through_three_processes() {
     }
     assert_eq!(socket.instance, "gateway-1");
     assert!(publish.instance.starts_with("relay-"), "{publish:?}");
-
-    // The exporter's death costs no move.
-    drop(receiver);
-    for uci in ["e7e5", "g1f3", "b8c6"] {
-        duel.play(uci).await;
-    }
-    stack.end().await;
+    let attribute = |name: &str| publish.attributes.get(name).map(String::as_str);
+    assert_eq!(attribute("messaging.system"), Some("nats"));
+    let subject = attribute("messaging.destination.name").unwrap_or_default();
+    assert!(subject.starts_with("events.game."), "{publish:?}");
+    publish
 }
