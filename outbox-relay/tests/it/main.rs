@@ -8,11 +8,16 @@
 
 mod commands;
 mod delivery;
+mod failures;
+mod fences;
 mod harness;
 mod leases;
+mod metrics;
 mod outages;
 mod permissions;
 mod poison;
+mod producers;
 mod retention;
+mod startup;
 mod takeover;
 mod verify;

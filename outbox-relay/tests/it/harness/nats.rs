@@ -14,6 +14,8 @@ use super::until;
 pub(crate) struct NatsServer {
     dir: TempDir,
     port: u16,
+    /// Where its monitoring is, if it has one.
+    monitor: Option<String>,
     child: Option<Child>,
     /// Whether anybody may connect.
     open: bool,
@@ -23,6 +25,16 @@ impl NatsServer {
     pub(crate) async fn start() -> Self {
         Self::start_with(|store| {
             format!("jetstream {{ store_dir: \"{store}\", sync_interval: always }}\n")
+        })
+        .await
+    }
+
+    /// With monitoring, and with what `jetstream` says beside its directory.
+    pub(crate) async fn start_monitored(jetstream: &str) -> Self {
+        Self::start_with(|store| {
+            format!(
+                "http: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{store}\"\n{jetstream}\n}}\n"
+            )
         })
         .await
     }
@@ -48,6 +60,7 @@ impl NatsServer {
         let mut server = Self {
             dir,
             port: 0,
+            monitor: None,
             child: None,
             open,
         };
@@ -55,12 +68,15 @@ impl NatsServer {
         let dir = server.dir.path().to_owned();
         let found = std::sync::atomic::AtomicU16::new(0);
         until("nats-server has written its ports file", || {
-            let port = ports_file(&dir).unwrap_or(0);
+            let port = ports_file(&dir).and_then(|ports| port_of(&ports));
+            let port = port.unwrap_or(0);
             found.store(port, Ordering::SeqCst);
             std::future::ready(port != 0)
         })
         .await;
         server.port = found.load(Ordering::SeqCst);
+        server.monitor = ports_file(server.dir.path())
+            .and_then(|ports| Some(ports["monitoring"][0].as_str()?.to_owned()));
         if server.open {
             server.answers().await;
         }
@@ -69,6 +85,10 @@ impl NatsServer {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn monitor(&self) -> &str {
+        self.monitor.as_deref().expect("it was started with one")
     }
 
     pub(crate) async fn client_as(&self, user: &str) -> async_nats::Client {
@@ -94,6 +114,13 @@ impl NatsServer {
         if let Some(mut child) = self.child.take() {
             child.kill().await.unwrap();
         }
+    }
+
+    /// Changes its configuration, for its next start.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.dir.path().join("nats.conf");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, change(text)).unwrap();
     }
 
     /// Again, on the same port, with what it had stored.
@@ -126,6 +153,31 @@ impl NatsServer {
         std::fs::remove_dir_all(&store).unwrap();
         std::fs::create_dir(&store).unwrap();
         cp(copy.path(), &store).await;
+        self.restart().await;
+    }
+
+    /// What a power cut leaves of a store that was not flushed: the last bytes of the newest file of
+    /// messages are gone.
+    pub(crate) async fn lose_power(&mut self, bytes: u64) {
+        self.kill().await;
+        let dir = self.dir.path().join("js/jetstream/$G/streams/EVENTS/msgs");
+        let files = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let blocks = files.filter(|path| path.extension().is_some_and(|end| end == "blk"));
+        let number = |path: &PathBuf| -> u64 {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            stem.parse().unwrap()
+        };
+        let newest = blocks.max_by_key(number).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(newest)
+            .unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.checked_sub(bytes).unwrap()).unwrap();
+        // Written at an orderly end alone, and then not true any more.
+        let _ = std::fs::remove_file(dir.join("index.db"));
         self.restart().await;
     }
 
@@ -200,13 +252,16 @@ fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
 }
 
-/// The client port that the server has chosen, once it has written it down.
-fn ports_file(dir: &std::path::Path) -> Option<u16> {
+/// The ports that the server has chosen, once it has written them down.
+fn ports_file(dir: &std::path::Path) -> Option<serde_json::Value> {
     let file = std::fs::read_dir(dir)
         .ok()?
         .filter_map(Result::ok)
         .find(|entry| entry.path().extension().is_some_and(|ext| ext == "ports"))?;
     let text = std::fs::read_to_string(file.path()).ok()?;
-    let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn port_of(ports: &serde_json::Value) -> Option<u16> {
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
 }

@@ -18,6 +18,17 @@ impl Outbox {
         self.pool.connect_options().to_url_lossy().to_string()
     }
 
+    /// The database as it is reached through another port.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        let options = (*self.pool.connect_options()).clone();
+        let options = options.host("127.0.0.1").port(port);
+        options.to_url_lossy().to_string()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.pool.connect_options().get_port()
+    }
+
     /// Appends events `first..=last` of the key, a transaction each.
     pub(crate) async fn append(&self, key: &str, numbers: std::ops::RangeInclusive<i64>) {
         for n in numbers {
@@ -32,6 +43,28 @@ impl Outbox {
         .bind(key)
         .bind(format!("events.test.{key}"))
         .bind(n)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Appends events of `bytes` bytes to the key, all in one transaction.
+    pub(crate) async fn append_large(
+        &self,
+        key: &str,
+        numbers: std::ops::RangeInclusive<i64>,
+        bytes: i32,
+    ) {
+        sqlx::query(
+            "insert into outbox_events (shard, key, subject, type, payload)
+             select fogline_shard($1), $1, 'events.test.' || $1, 'test.happened.v1',
+                    json_build_object('n', n, 'x', repeat('x', $4))
+             from generate_series($2, $3) n order by n",
+        )
+        .bind(key)
+        .bind(numbers.start())
+        .bind(numbers.end())
+        .bind(bytes)
         .execute(&self.pool)
         .await
         .unwrap();
@@ -62,6 +95,34 @@ impl Outbox {
 
     pub(crate) async fn published(&self) -> i64 {
         self.number("select count(*) from outbox_published").await
+    }
+
+    /// How often the broker's refusals were counted against events that wait.
+    pub(crate) async fn attempts(&self) -> i64 {
+        self.number("select coalesce(sum(attempt_count), 0)::bigint from outbox_events")
+            .await
+    }
+
+    /// Waits until every shard has passed a verification.
+    pub(crate) async fn until_verified(&self) {
+        until("every shard is verified for a later generation", || async {
+            self.number(
+                "select count(*) from outbox_shards s, outbox_identity i
+                 where s.generation = i.stream_generation and i.stream_generation > 0",
+            )
+            .await
+                == 64
+        })
+        .await;
+    }
+
+    /// What verifications have come to so far, all relays together.
+    pub(crate) async fn tally(&self, name: &str) -> i64 {
+        sqlx::query_scalar("select count from outbox_tally where name = $1")
+            .bind(format!("verify_{name}"))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn until_drained(&self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use outbox_relay::config::Config;
 use outbox_relay::error::RelayError;
 use shared::lifecycle::Lifecycle;
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -62,6 +63,11 @@ impl Relay {
         get(&format!("{}/readyz", self.ops)).await
     }
 
+    /// All that the ops port shows.
+    pub(crate) async fn metrics(&self) -> String {
+        get(&format!("{}/metrics", self.ops)).await.1
+    }
+
     /// The value of a series on the ops port.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         metric(&self.ops, series).await
@@ -84,33 +90,74 @@ impl Relay {
     }
 }
 
-/// A relay as a process of its own.
+/// A relay as a process of its own, with its log in a file.
 pub(crate) struct Process {
     child: Child,
     ops: String,
+    log: NamedTempFile,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the relay at {} logged:\n{}", self.ops, self.log());
+        }
+    }
 }
 
 impl Process {
     pub(crate) async fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
         let port = free_port().await;
         let address = format!("127.0.0.1:{port}");
+        let log = NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
             .env_clear()
             .envs(variables(outbox, nats, more))
             .env("OPS_ADDR", &address)
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", "info")
             .stdout(Stdio::null())
+            .stderr(log.reopen().unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         Self {
             child,
             ops: format!("http://{address}"),
+            log,
         }
     }
 
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         metric(&self.ops, series).await
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    pub(crate) async fn until_logged(&self, words: &str) {
+        until(&format!("the relay logs {words:?}"), || {
+            std::future::ready(self.log().contains(words))
+        })
+        .await;
+    }
+
+    /// Waits until a failure of that kind is counted and the line about it is in the log.
+    pub(crate) async fn until_failed(&self, kind: &str, words: &str) {
+        let series = format!("outbox_failures_total{{kind=\"{kind}\"}}");
+        until(&format!("{series} is counted"), || async {
+            self.metric(&series).await >= 1.0
+        })
+        .await;
+        self.until_logged(words).await;
+    }
+
+    /// Waits until it ends by itself; gives its exit code and its log.
+    pub(crate) async fn refusal(mut self) -> (Option<i32>, String) {
+        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
+        let status = ended.expect("the relay ends by itself").unwrap();
+        (status.code(), self.log())
     }
 
     pub(crate) async fn kill(mut self) {

@@ -6,6 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::StreamExt;
+use shared::shard::Shard;
 
 use super::NatsServer;
 
@@ -36,6 +37,18 @@ impl Stream {
             Ok(stream) => stream.cached_info().state.last_sequence,
             Err(_) => 0,
         }
+    }
+
+    /// The stream's first and last sequence.
+    pub(crate) async fn bounds(&self) -> (u64, u64) {
+        let stream = self.context.get_stream("EVENTS").await.unwrap();
+        let state = &stream.cached_info().state;
+        (state.first_sequence, state.last_sequence)
+    }
+
+    pub(crate) async fn bytes(&self) -> u64 {
+        let stream = self.context.get_stream("EVENTS").await.unwrap();
+        stream.cached_info().state.bytes
     }
 
     /// All events, without fences.
@@ -86,6 +99,34 @@ impl Stream {
             keys.entry(event.key).or_default().push(event.n);
         }
         keys
+    }
+
+    /// Where each shard's fence stands; 0 where there is none.
+    pub(crate) async fn fences(&self) -> Vec<u64> {
+        let stream = self.context.get_stream("EVENTS").await.unwrap();
+        let mut fences = Vec::new();
+        for shard in 0..64 {
+            let subject = format!("events.fence.{shard}");
+            let last = stream.get_last_raw_message_by_subject(&subject).await;
+            fences.push(last.map_or(0, |message| message.sequence));
+        }
+        fences
+    }
+
+    /// In each shard, what is at most `old` stands before all that is newer.
+    pub(crate) async fn assert_caught_up_first(&self, old: i64) {
+        let mut newer = HashSet::new();
+        for event in self.events().await {
+            let shard = Shard::of_key(&event.key);
+            if event.n > old {
+                newer.insert(shard);
+            }
+            assert!(
+                event.n > old || !newer.contains(&shard),
+                "published again behind something new: {event:?}"
+            );
+        }
+        assert!(!newer.is_empty(), "nothing new was published");
     }
 
     /// Each key has exactly the events 1..=count, in order, each once.
