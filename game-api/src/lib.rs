@@ -10,6 +10,7 @@ pub mod http;
 pub mod keys;
 pub mod metrics;
 pub mod migrate;
+pub mod mutants;
 pub mod nats;
 pub mod page;
 pub mod players;

@@ -50,7 +50,7 @@ const TELEMETRY: [Variable; 3] = [
     },
 ];
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let command = cli().command.unwrap_or(Command::Run);
     let telemetry = match telemetry::init("game-api", &ProcessEnv) {
         Ok(telemetry) => telemetry,

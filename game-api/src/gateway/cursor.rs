@@ -9,6 +9,7 @@ use std::sync::Arc;
 use shared::ids::GameId;
 
 use crate::keys::{Keys, OpenError, Purpose};
+use crate::mutants;
 use crate::rules::ViewClass;
 
 /// The projection's version. It goes up when the numbering of some class of a stored game changes,
@@ -84,7 +85,7 @@ impl Cursors {
         if token == START {
             return Ok(Position::Start);
         }
-        let plaintext = match self.keys.open(Purpose::Cursor, token) {
+        let plaintext = match self.keys.open(Purpose::Cursor, mutants::bare_cursor(token)) {
             Ok(plaintext) => plaintext,
             Err(OpenError::UnknownKey) => return Ok(Position::Reset),
             Err(OpenError::False) => return Err(FalseCursor),

@@ -14,6 +14,7 @@ use shared::ids::GameId;
 
 use super::cursor::Cursors;
 use crate::games::entity::{Logged, Moment};
+use crate::mutants;
 use crate::rules::ViewClass;
 
 /// Which kind of frame.
@@ -111,7 +112,7 @@ pub fn topic(game: GameId) -> String {
 #[must_use]
 pub fn event(cursors: &Cursors, logged: &Logged, class: ViewClass) -> Option<Frame> {
     let n = logged.n(class)?;
-    let cursor = cursors.seal(logged.game, class, n);
+    let cursor = mutants::cursor(cursors.seal(logged.game, class, n), logged.moment.seq);
     let text = text_of(&EventFrame {
         kind: FrameKind::Event.as_str(),
         topic: &topic(logged.game),
@@ -139,7 +140,7 @@ pub fn snapshot(
     class: ViewClass,
 ) -> Drawn {
     let n = moment.numbers.of(class);
-    let cursor = cursors.seal(game, class, n);
+    let cursor = mutants::cursor(cursors.seal(game, class, n), moment.seq);
     let mut head = text_of(&SnapshotFrame {
         kind: FrameKind::Snapshot.as_str(),
         topic: &topic(game),

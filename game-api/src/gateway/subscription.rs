@@ -19,6 +19,7 @@ use super::room::{Known, Seated};
 use crate::games::entity::GameStatus;
 use crate::games::repo;
 use crate::games::service::may_see;
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 use crate::rules::ViewClass;
 
@@ -192,9 +193,8 @@ impl Subscription {
             }
             Owed::Frames(slots) => {
                 let cursors = self.gateway.cursors();
-                let frames = slots
-                    .iter()
-                    .filter_map(|slot| slot.frame(self.class, cursors));
+                let class = mutants::replayed_for(self.class, self.replaying);
+                let frames = slots.iter().filter_map(|slot| slot.frame(class, cursors));
                 let frames: Vec<Frame> = frames.collect();
                 self.position = frames.last().map_or(self.position, |frame| frame.n);
                 Ok(frames)

@@ -194,5 +194,7 @@ pub trait Ruleset: Send + Sync + 'static {
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Ruleset> {
     const ALL: [&dyn Ruleset; 2] = [&fog_chess::FogChess, &turn_log::TurnLog];
-    ALL.into_iter().find(|ruleset| ruleset.name() == name)
+    ALL.into_iter()
+        .find(|ruleset| ruleset.name() == name)
+        .or_else(|| crate::mutants::ruleset(name))
 }

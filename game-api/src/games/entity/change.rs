@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use shared::ids::PlayerId;
 
 use super::{EventData, EventKind, Game, GameResult, GameStatus, Numbers};
+use crate::mutants;
 use crate::rules::{Ending, Refusal, Ruleset, Seat, ViewClass};
 
 /// Half-moves from which on a game cannot be aborted: both sides have moved.
@@ -304,15 +305,17 @@ fn ended(game: &Game, by: Option<Seat>) -> Change {
 }
 
 fn play(game: &Game, seat: Seat, action: &Map<String, Value>) -> Result<Change, Refused> {
-    let played = game.ruleset.play(&game.state, seat, action)?;
+    let played = game.ruleset.play(&game.state, seat, action);
+    let played = played.map_err(|why| mutants::refusal(why, &game.state, action))?;
+    let audience = mutants::audience(played.audience);
     let mut change = Change::unchanged(game, EventKind::Moved, Some(seat));
     change.state = played.state;
     change.scene = played.scene;
     change.record = Some(played.record);
     change.turn = played.turn;
     change.moves_made += 1;
-    change.audience = played.audience;
-    change.numbers = game.numbers.advance(played.audience);
+    change.audience = audience;
+    change.numbers = game.numbers.advance(audience);
     if game.draw_offer == Some(seat.other()) {
         change.draw_offer = None;
     }

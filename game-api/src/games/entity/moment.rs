@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use shared::ids::{EventId, GameId};
 
 use super::{GameResult, GameStatus};
+use crate::mutants;
 use crate::rules::{Ruleset, Seat, ViewClass};
 
 /// Position of an event in a game's log: 1, 2, 3 … without a hole.
@@ -107,6 +108,7 @@ impl Moment {
     /// The `view` object of the protocol for `class`: the only way from a scene to a client.
     #[must_use]
     pub fn view(&self, class: ViewClass) -> Map<String, Value> {
+        let class = mutants::drawn_for(class);
         let mut view = self.ruleset.view(&self.scene, class, self.status.is_over());
         if self.status == GameStatus::Open {
             // Nobody is to move until the second seat is taken.
@@ -116,6 +118,7 @@ impl Moment {
         view.insert("clock".to_owned(), json!(self.clock));
         view.insert("draw_offer".to_owned(), json!(self.draw_offer));
         view.insert("result".to_owned(), json!(self.result));
+        mutants::drawn(&mut view, &self.scene, class);
         view
     }
 }

@@ -27,6 +27,7 @@ pub(super) use stats::{CachedStats, stats};
 use super::frame;
 use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, Visibility};
+use crate::mutants;
 use crate::problem::Problem;
 use roster::{Key, Roster, Viewer};
 
@@ -111,7 +112,7 @@ impl Counts {
         let text = serde_json::to_string(&message).unwrap_or_else(|error| {
             unreachable!("a message has text keys and serializes: {error}");
         });
-        text.into()
+        mutants::presence(text, game).into()
     }
 }
 
@@ -130,6 +131,7 @@ impl Presence {
     /// A connection has opened the game, until what this gives is dropped.
     #[must_use]
     pub fn enter(&self, game: &Game, player: Option<PlayerId>) -> Present {
+        mutants::entered(game.id, player);
         let key = Key {
             game: game.id,
             viewer: player.map_or(Viewer::Anonymous, Viewer::Player),

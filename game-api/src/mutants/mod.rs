@@ -1,0 +1,28 @@
+//! Deliberate leaks, by which the gate (`cargo xtask gate`) is shown to catch what it must.
+//!
+//! No build that is deployed has them. Without the feature `mutants`, which nothing enables but the
+//! gate's own build, the hooks below are the identity. With it they are too, until
+//! `game-api-mutants`, a program of its own, has armed one; `game-api` never does.
+//!
+//! A hook stands where a mistake would be made: where a view is drawn, a move refused, an event
+//! numbered, a cursor sealed, the past replayed, a ruleset found.
+
+#[cfg(feature = "mutants")]
+mod leaks;
+#[cfg(not(feature = "mutants"))]
+mod none;
+#[cfg(feature = "mutants")]
+mod private_notes;
+
+#[cfg(feature = "mutants")]
+pub use leaks::{Mutant, arm};
+#[cfg(feature = "mutants")]
+pub(crate) use leaks::{
+    audience, bare_cursor, cursor, drawn, drawn_for, entered, presence, refusal, replayed_for,
+    ruleset,
+};
+#[cfg(not(feature = "mutants"))]
+pub(crate) use none::{
+    audience, bare_cursor, cursor, drawn, drawn_for, entered, presence, refusal, replayed_for,
+    ruleset,
+};

@@ -1,0 +1,128 @@
+//! A ruleset with private events, for the gate alone: turns as in `turn-log`, and notes that
+//! nobody but their writer is told of. Every event of chess is public, so only here can a number
+//! tell of one that is not.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::rules::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
+
+/// The ruleset `private-notes`: `{"type": "append", "payload": …}` is a turn, and
+/// `{"type": "note", "payload": …}` is written beside it, in one's own turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PrivateNotes;
+
+/// State and scene in one.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Notebook {
+    /// Turns made.
+    ply: u32,
+    /// What was appended last.
+    last: Value,
+    /// White's last note, and Black's.
+    notes: [Value; 2],
+}
+
+impl Notebook {
+    fn turn(&self) -> Seat {
+        if self.ply.is_multiple_of(2) {
+            Seat::White
+        } else {
+            Seat::Black
+        }
+    }
+
+    fn played(&self, record: Value, audience: [bool; 3]) -> Played {
+        Played {
+            state: json!(self),
+            scene: json!(self),
+            record,
+            turn: self.turn(),
+            ending: None,
+            audience,
+        }
+    }
+}
+
+/// A notebook that does not decode is an empty one: no game but the gate's has any.
+fn notebook(stored: &Value) -> Notebook {
+    Notebook::deserialize(stored).unwrap_or_default()
+}
+
+impl Ruleset for PrivateNotes {
+    fn name(&self) -> &'static str {
+        "private-notes"
+    }
+
+    fn opening(&self) -> Opening {
+        let empty = Notebook::default();
+        Opening {
+            state: json!(empty),
+            scene: json!(empty),
+            turn: empty.turn(),
+        }
+    }
+
+    fn check_form(&self, action: &Map<String, Value>) -> Result<(), Refusal> {
+        match action.get("type").and_then(Value::as_str) {
+            Some("append" | "note") => Ok(()),
+            _ => Err(Refusal::Malformed("append or note".to_owned())),
+        }
+    }
+
+    fn play(
+        &self,
+        state: &Value,
+        seat: Seat,
+        action: &Map<String, Value>,
+    ) -> Result<Played, Refusal> {
+        self.check_form(action)?;
+        let mut notebook = notebook(state);
+        if notebook.turn() != seat {
+            return Err(Refusal::NotYourTurn);
+        }
+        let payload = action.get("payload").cloned().unwrap_or_default();
+        if action.get("type").and_then(Value::as_str) == Some("note") {
+            let own = ViewClass::from(seat);
+            notebook.notes[own.index()].clone_from(&payload);
+            let audience = ViewClass::ALL.map(|class| class == own);
+            return Ok(notebook.played(json!({ "note": payload }), audience));
+        }
+        notebook.last.clone_from(&payload);
+        notebook.ply += 1;
+        Ok(notebook.played(json!({ "payload": payload }), [true; 3]))
+    }
+
+    fn view(&self, scene: &Value, class: ViewClass, over: bool) -> Map<String, Value> {
+        let notebook = notebook(scene);
+        let turn = (!over).then(|| notebook.turn());
+        let mut view = Map::new();
+        view.insert("turn".to_owned(), json!(turn));
+        view.insert("ply".to_owned(), json!(notebook.ply));
+        view.insert("last".to_owned(), notebook.last);
+        if class.seat().is_some() {
+            let own = &notebook.notes[class.index()];
+            view.insert("note".to_owned(), own.clone());
+        }
+        view
+    }
+
+    fn ply(&self, scene: &Value) -> u32 {
+        notebook(scene).ply
+    }
+
+    fn event_members(
+        &self,
+        record: &Value,
+        by: Seat,
+        class: ViewClass,
+        over: bool,
+    ) -> Map<String, Value> {
+        let own = over || class.seat() == Some(by);
+        let all = record.as_object().into_iter().flatten();
+        let shown = all.filter(|(name, _)| own || *name != "note");
+        shown
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+}
