@@ -7,6 +7,7 @@
 pub mod client;
 pub mod environment;
 pub mod faults;
+pub mod gate;
 pub mod history;
 pub mod load;
 pub mod otlp;

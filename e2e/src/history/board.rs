@@ -114,6 +114,12 @@ impl Position {
         self.turn
     }
 
+    /// What stands on a square such as `e4`: a piece letter, or `.`; none for what is no square.
+    #[must_use]
+    pub fn on(&self, name: &str) -> Option<char> {
+        square(Some(name)).map(|square| char::from(self.at(square)))
+    }
+
     /// A side's castling rights as its view shows them: `KQ`, `K`, `Q` or nothing.
     #[must_use]
     pub fn castling(&self, side: Side) -> String {

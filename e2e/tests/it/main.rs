@@ -4,6 +4,7 @@ mod bad_input;
 mod batch;
 mod broker_away;
 mod database_away;
+mod gate;
 mod harness;
 mod jaeger;
 mod kills;

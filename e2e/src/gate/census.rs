@@ -1,0 +1,168 @@
+//! What the cursors of a whole run show to whoever compares them.
+//!
+//! A cursor is sealed together with its game's id, so that two games never share one, and the
+//! comparison of two transcripts says nothing about what a cursor shows. Over many cursors it
+//! can be seen: sealed bytes take every value equally often, and a number in clear does not.
+
+/// Characters at the beginning that are the same in every cursor: the key's fingerprint, of two
+/// bytes, reaches into the third.
+const FINGERPRINT_CHARS: usize = 3;
+/// Characters of a sealed cursor: 50 bytes. What stands behind them is not sealed.
+const SEALED_CHARS: usize = 67;
+/// Fewer cursors than this tell nothing.
+pub(super) const CURSORS_MIN: usize = 300;
+/// Bits of entropy of a character of base64 that is sealed: 6, less what a small count makes of
+/// it. The last character of a cursor has four bits of data.
+const SEALED_BITS_MIN: f64 = 5.2;
+/// The same for the last character.
+const LAST_BITS_MIN: f64 = 3.5;
+
+/// The cursors of one pair: those of the two games beside each other.
+#[derive(Clone, Debug)]
+pub(super) struct PairCursors {
+    pub(super) pair: usize,
+    pub(super) of_games: [Vec<String>; 2],
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Too few cursors to tell.
+    TooFew(usize),
+    /// All of them are sealed as a whole.
+    Sealed(usize),
+    /// Some characters are in clear, but do not differ between the games of any pair.
+    InClear(Vec<usize>),
+    /// Characters in clear differ between the games of this pair.
+    Leak {
+        /// The pair's number.
+        pair: usize,
+        /// Two cursors of the same place.
+        cursors: [String; 2],
+        /// Which characters of them are in clear.
+        in_clear: Vec<usize>,
+    },
+}
+
+/// Looks at all cursors of a run.
+pub(super) fn judge(pairs: &[PairCursors]) -> Verdict {
+    let all: Vec<&str> = pairs
+        .iter()
+        .flat_map(|pair| pair.of_games.iter().flatten())
+        .map(String::as_str)
+        .filter(|cursor| *cursor != "0")
+        .collect();
+    if all.len() < CURSORS_MIN {
+        return Verdict::TooFew(all.len());
+    }
+    let length = all.iter().map(|cursor| cursor.len()).max().unwrap_or(0);
+    let in_clear: Vec<usize> = (FINGERPRINT_CHARS..length)
+        .filter(|at| {
+            let is_last = at + 1 == SEALED_CHARS;
+            let bits_min = if is_last {
+                LAST_BITS_MIN
+            } else {
+                SEALED_BITS_MIN
+            };
+            *at >= SEALED_CHARS || entropy_bits(&all, *at) < bits_min
+        })
+        .collect();
+    if in_clear.is_empty() {
+        return Verdict::Sealed(all.len());
+    }
+    let shown = |cursor: &str| -> Vec<Option<u8>> {
+        let bytes = cursor.as_bytes();
+        in_clear.iter().map(|at| bytes.get(*at).copied()).collect()
+    };
+    for pair in pairs {
+        let [one, other] = &pair.of_games;
+        for (a, b) in one.iter().zip(other) {
+            if shown(a) != shown(b) {
+                return Verdict::Leak {
+                    pair: pair.pair,
+                    cursors: [a.clone(), b.clone()],
+                    in_clear,
+                };
+            }
+        }
+    }
+    Verdict::InClear(in_clear)
+}
+
+/// Shannon's entropy of the characters at one place, in bits.
+fn entropy_bits(cursors: &[&str], at: usize) -> f64 {
+    let mut counts = [0_u32; 256];
+    for cursor in cursors {
+        let character = cursor.as_bytes().get(at).copied().unwrap_or_default();
+        counts[usize::from(character)] += 1;
+    }
+    let total = cursors.len() as f64;
+    let shares = counts.iter().filter(|count| **count > 0);
+    shares
+        .map(|count| f64::from(*count) / total)
+        .map(|share| -share * share.log2())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Pairs of which game B has one event more, and what a cursor is made of it.
+    fn pairs(cursor: impl Fn(&mut StdRng, u8) -> Vec<u8>) -> Vec<PairCursors> {
+        let mut random = StdRng::seed_from_u64(3);
+        let pairs = (0..24).map(|pair| PairCursors {
+            pair,
+            of_games: [0, 1].map(|more| {
+                let cursors = (0..10).map(|n| {
+                    let bytes = cursor(&mut random, n + more);
+                    URL_SAFE_NO_PAD.encode(bytes)
+                });
+                cursors.collect()
+            }),
+        });
+        pairs.collect()
+    }
+
+    fn sealed(random: &mut StdRng) -> Vec<u8> {
+        let mut bytes = vec![7, 7];
+        bytes.extend((0..48).map(|_| random.random::<u8>()));
+        bytes
+    }
+
+    #[test]
+    fn sealed_cursors_show_nothing() {
+        let verdict = judge(&pairs(|random, _| sealed(random)));
+        assert_eq!(verdict, Verdict::Sealed(480));
+    }
+
+    #[test]
+    fn a_number_in_clear_is_found_wherever_it_stands() {
+        for place in [2, 20, 49] {
+            let verdict = judge(&pairs(|random, seq| {
+                let mut bytes = sealed(random);
+                bytes[place] = seq;
+                bytes
+            }));
+            assert!(
+                matches!(verdict, Verdict::Leak { pair: 0, .. }),
+                "{place}: {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_in_clear_and_the_same_in_both_games_is_no_leak() {
+        let verdict = judge(&pairs(|random, _| {
+            let mut bytes = sealed(random);
+            bytes[30] = 5;
+            bytes
+        }));
+        assert!(matches!(verdict, Verdict::InClear(_)), "{verdict:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What happens around the moves of a pair: looks, vain attempts, draw offers, late and cut
+//! connections. The same in both games.
+
+use std::collections::BTreeSet;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use serde_json::{Value, json};
+
+use super::facts::Fact;
+use super::generate::Walk;
+use super::pair::{At, Step, Way};
+use super::probes::vain_moves;
+use super::track::Track;
+use crate::client::protocol::{Side, ViewClass, move_action};
+
+/// The steps of a walk, and what is at stake in its vain attempts.
+pub(super) fn steps(walk: &Walk, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fact>) {
+    let seat = match walk.class {
+        ViewClass::Seat(side) => Some(side),
+        ViewClass::Public => None,
+    };
+    let plies = walk.moves.len();
+    let late = random.random_range(1..=plies / 2);
+    let cut = random.random_range(late..plies - 1);
+    let back = random.random_range(cut + 1..plies);
+    let mut steps = Vec::new();
+    let mut facts = BTreeSet::new();
+    for (ply, (both, games)) in walk.moves.iter().zip(&walk.games).enumerate() {
+        for (at, step) in [(late, Step::Late), (cut, Step::Cut), (back, Step::Back)] {
+            if at == ply {
+                steps.push(step);
+            }
+        }
+        if ply == back {
+            steps.push(Step::Look);
+        }
+        let turn = games[0].position.turn();
+        if let Some(viewer) = seat {
+            attempts(games, viewer, random, &mut steps, &mut facts);
+            offer(viewer, turn, random, &mut steps);
+        }
+        steps.push(match seat {
+            Some(viewer) if viewer == turn => Step::Own {
+                action: move_action(&both[0]),
+                way: way(random),
+                again: random.random_bool(0.15),
+            },
+            _ => Step::Hidden {
+                by: turn,
+                actions: [0, 1].map(|which| vec![move_action(&both[which])]),
+            },
+        });
+    }
+    if let Some(viewer) = seat {
+        attempts(&walk.games[plies], viewer, random, &mut steps, &mut facts);
+    }
+    steps.push(Step::Look);
+    (steps, facts)
+}
+
+fn way(random: &mut StdRng) -> Way {
+    if random.random_bool(0.5) {
+        Way::Socket
+    } else {
+        Way::Post
+    }
+}
+
+/// What the viewer tries in vain before this half-move.
+fn attempts(
+    games: &[Track; 2],
+    viewer: Side,
+    random: &mut StdRng,
+    steps: &mut Vec<Step>,
+    facts: &mut BTreeSet<Fact>,
+) {
+    let mut vain = |action: Value, at: At, random: &mut StdRng| {
+        let way = way(random);
+        steps.push(Step::Vain { action, way, at });
+    };
+    let is_own_turn = games[0].position.turn() == viewer;
+    if is_own_turn && random.random_bool(0.5) {
+        let all = vain_moves(games, viewer);
+        let telling: Vec<_> = all.iter().filter(|vain| vain.hides_something).collect();
+        let chosen = [telling.choose(random).copied(), all.choose(random)];
+        for attempt in chosen.into_iter().flatten() {
+            if attempt.hides_something {
+                facts.insert(Fact::Blocker);
+            }
+            vain(move_action(&attempt.uci), At::Latest, random);
+        }
+    }
+    if !is_own_turn && random.random_bool(0.2) {
+        vain(move_action("a2a3"), At::Unsaid, random);
+    }
+    if random.random_bool(0.15) {
+        let (action, at) = match random.random_range(0..7) {
+            0 => (json!({"type": "accept_draw"}), At::Unsaid),
+            1 => (json!({"type": "flag"}), At::Latest),
+            2 => (json!({"type": "resign"}), At::Later),
+            3 => (json!({"type": "offer_draw"}), At::Earlier),
+            4 => (move_action("e9e5"), At::Latest),
+            5 => (json!({"type": "move", "uci": "e2e4", "why": 1}), At::Latest),
+            _ => (json!({"type": "sing"}), At::Latest),
+        };
+        vain(action, at, random);
+    }
+}
+
+/// Now and then the opponent offers a draw, and the viewer declines.
+fn offer(viewer: Side, turn: Side, random: &mut StdRng, steps: &mut Vec<Step>) {
+    if turn != viewer || !random.random_bool(0.05) {
+        return;
+    }
+    let offer = vec![json!({"type": "offer_draw"})];
+    steps.push(Step::Hidden {
+        by: viewer.other(),
+        actions: [offer.clone(), offer],
+    });
+    steps.push(Step::Own {
+        action: json!({"type": "decline_draw"}),
+        way: way(random),
+        again: false,
+    });
+}

@@ -1,0 +1,129 @@
+//! A pair: what happens in two games that are one and the same to a viewer.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::facts::Fact;
+use crate::client::protocol::{Side, ViewClass};
+
+/// How a command is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a message on the viewer's socket.
+    Socket,
+    /// By `POST`.
+    Post,
+}
+
+/// What a command says of the frame that it acts upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The latest frame.
+    Latest,
+    /// The one before it.
+    Earlier,
+    /// One that has not come yet.
+    Later,
+    /// Nothing.
+    Unsaid,
+}
+
+/// One step of both games.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// What somebody does whom the viewer cannot look over the shoulder: in the one game and in the
+    /// other. The last of each makes a frame for everyone, those before it for nobody else.
+    Hidden {
+        /// Who does it.
+        by: Side,
+        /// The actions in each game.
+        actions: [Vec<Value>; 2],
+    },
+    /// What the viewer does, the same in both games.
+    Own {
+        /// The action.
+        action: Value,
+        /// How it is sent.
+        way: Way,
+        /// Whether it is sent a second time under the same id, and then under it as another action.
+        again: bool,
+    },
+    /// What the viewer tries in vain.
+    Vain {
+        /// The action.
+        action: Value,
+        /// How it is sent.
+        way: Way,
+        /// What it says it acts upon.
+        at: At,
+    },
+    /// Everyone reads whatever can be read, and tries what is not theirs to do.
+    Look,
+    /// Those who come late connect.
+    Late,
+    /// The viewer's second socket is cut.
+    Cut,
+    /// It comes back, by its cursor.
+    Back,
+}
+
+/// Two games that differ in nothing that `class` may see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// Its number in the run.
+    pub nth: usize,
+    /// The rules.
+    pub ruleset: &'static str,
+    /// Who is not to notice any difference. A seat is meant with everyone who has none.
+    pub class: ViewClass,
+    /// Initial time and increment in milliseconds.
+    pub clock: Option<(u64, u64)>,
+    /// What happens.
+    pub steps: Vec<Step>,
+    /// What differs.
+    pub facts: BTreeSet<Fact>,
+}
+
+impl Pair {
+    /// Which side is the viewer's; none if everyone at the board is hidden from it.
+    #[must_use]
+    pub const fn seat(&self) -> Option<Side> {
+        match self.class {
+            ViewClass::Seat(side) => Some(side),
+            ViewClass::Public => None,
+        }
+    }
+
+    /// The actions of one of the two games, each on its way to be read by people.
+    #[must_use]
+    pub fn told(&self, which: usize) -> String {
+        let actions = self.steps.iter().flat_map(|step| match step {
+            Step::Hidden { actions, .. } => actions[which].clone(),
+            Step::Own { action, .. } => vec![action.clone()],
+            _ => vec![],
+        });
+        let words: Vec<String> = actions
+            .map(|action| match action["uci"].as_str() {
+                Some(uci) => uci.to_owned(),
+                None => action["type"].as_str().unwrap_or("?").to_owned(),
+            })
+            .collect();
+        words.join(" ")
+    }
+}
+
+/// A digest of pairs, by which two runs are seen to have tried the same.
+#[must_use]
+pub fn digest<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> String {
+    let mut hash = Sha256::new();
+    for pair in pairs {
+        hash.update(format!("{pair:?}"));
+    }
+    let bytes = hash.finalize();
+    bytes
+        .iter()
+        .take(8)
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}

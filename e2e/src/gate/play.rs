@@ -1,0 +1,299 @@
+//! Plays one game of a pair through the stack, and keeps all that its viewers are sent.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use futures_util::future::try_join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::normalise::Known;
+use super::pair::{At, Pair, Step, Way};
+use super::socket::Place;
+use super::transcript::Transcript;
+use super::viewer::{Gateways, Viewer};
+use crate::client::protocol::{Side, ViewClass};
+use crate::client::{Answered, Api, NewGame, Session, new_id};
+
+/// `GET` calls that everyone makes at a look, each at both gateways.
+const LOOKS: [&str; 6] = [
+    "",
+    "/digest",
+    "/events?limit=3",
+    "/events?limit=500",
+    "/record",
+    "/pgn",
+];
+
+/// Who has a game open without a seat in it at its end: two accounts, and somebody who is not
+/// signed in over two sockets.
+const WATCHING: u64 = 4;
+
+/// Accounts that play and look on; pairs take turns with them.
+#[derive(Clone, Debug)]
+pub(super) struct Cast {
+    /// The player that is not to notice anything, or White, where that is the public.
+    viewer: Session,
+    opponent: Session,
+    /// Who looks on: another account in each game, since nobody may be told who watches.
+    outsiders: [Session; 2],
+    /// The opponent's other account, also another in each game.
+    seconds: [Session; 2],
+    gateways: Gateways,
+}
+
+impl Cast {
+    /// Registers all accounts.
+    pub(super) async fn register(gateways: &Gateways) -> Result<Self> {
+        let api = Api::new(&gateways[0]);
+        Ok(Self {
+            viewer: api.register("Viewer").await?,
+            opponent: api.register("Opponent").await?,
+            outsiders: [
+                api.register("Outsider").await?,
+                api.register("Outsider").await?,
+            ],
+            seconds: [
+                api.register("Opponent").await?,
+                api.register("Opponent").await?,
+            ],
+            gateways: gateways.clone(),
+        })
+    }
+
+    /// Plays game `which` of the pair, as far as it goes.
+    pub(super) async fn play(&self, pair: &Pair, which: usize) -> Result<Played> {
+        let mut table = Table::seat(self, pair, which).await?;
+        let mut failed = None;
+        for step in &pair.steps {
+            if let Err(error) = table.step(step).await {
+                let place = format!("pair {}, game {which}: {step:?}", pair.nth);
+                failed = Some(error.context(place));
+                break;
+            }
+        }
+        let watching = failed.is_none().then_some(WATCHING);
+        let transcript = table.leave(watching).await?;
+        Ok(Played { transcript, failed })
+    }
+}
+
+/// A game that was played.
+pub(super) struct Played {
+    pub(super) transcript: Transcript,
+    /// Why it did not go on.
+    pub(super) failed: Option<anyhow::Error>,
+}
+
+/// A game that is being played.
+struct Table<'a> {
+    cast: &'a Cast,
+    which: usize,
+    game: String,
+    known: Known,
+    /// The number of the last frame that everyone got.
+    n: u64,
+    /// The player who is not to notice anything, if it is one.
+    player: Option<Viewer>,
+    /// Everyone without a seat.
+    public: Vec<Viewer>,
+    /// Where the player's second socket was when it was cut.
+    cut_at: Option<Place>,
+    requests: usize,
+}
+
+impl<'a> Table<'a> {
+    async fn seat(cast: &'a Cast, pair: &Pair, which: usize) -> Result<Self> {
+        let [one, other] = &cast.gateways;
+        let seat = match pair.class {
+            ViewClass::Seat(Side::White) | ViewClass::Public => "white",
+            ViewClass::Seat(Side::Black) => "black",
+        };
+        let wanted = NewGame {
+            ruleset: pair.ruleset,
+            clock: pair.clock,
+            seat,
+            visibility: "public",
+        };
+        let game = Api::new(one).create_game(&cast.viewer, &wanted).await?.id;
+        Api::new(other).join(&cast.opponent, game).await?;
+        let game_id = game.to_string();
+        let viewer = |name, session: Option<&Session>| {
+            Viewer::new(name, session.cloned(), &game_id, &cast.gateways)
+        };
+        let player =
+            (pair.class != ViewClass::Public).then(|| viewer("the player", Some(&cast.viewer)));
+        let public = vec![
+            viewer("a spectator", Some(&cast.outsiders[which])),
+            viewer("the opponent's other account", Some(&cast.seconds[which])),
+            viewer("anonymous", None),
+        ];
+        let mut table = Self {
+            cast,
+            which,
+            game: game_id,
+            known: Known {
+                game: game.to_string(),
+                clocked: pair.clock.is_some(),
+            },
+            n: 2,
+            player,
+            public,
+            cut_at: None,
+            requests: 0,
+        };
+        for viewer in table.player.iter_mut().chain(&mut table.public[..1]) {
+            viewer.connect(0, Some(&Place::start())).await?;
+        }
+        table.public[2].connect(0, None).await?;
+        table.all_until_frame().await?;
+        Ok(table)
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Hidden { by, actions } => {
+                for action in &actions[self.which] {
+                    self.hidden(*by, action).await?;
+                }
+                self.n += 1;
+                self.all_until_frame().await?;
+            }
+            Step::Own { action, way, again } => {
+                let id = new_id();
+                let command = json!({"command_id": id, "at": self.n, "action": action});
+                self.own(&command, *way).await?;
+                self.n += 1;
+                self.all_until_frame().await?;
+                if *again {
+                    self.own(&command, *way).await?;
+                    let other = json!({"command_id": id, "action": {"type": "flag"}});
+                    self.own(&other, *way).await?;
+                }
+            }
+            Step::Vain { action, way, at } => {
+                let mut command = json!({"command_id": new_id(), "action": action});
+                match at {
+                    At::Latest => command["at"] = json!(self.n),
+                    At::Earlier => command["at"] = json!(self.n - 1),
+                    At::Later => command["at"] = json!(self.n + 1),
+                    At::Unsaid => {}
+                }
+                self.own(&command, *way).await?;
+            }
+            Step::Look => self.look().await?,
+            Step::Late => self.late().await?,
+            Step::Cut => {
+                if let Some(player) = &mut self.player {
+                    self.cut_at = player.cut(1).await?;
+                }
+            }
+            Step::Back => {
+                if let Some(player) = &mut self.player {
+                    player.connect(1, self.cut_at.as_ref()).await?;
+                    player.until_frame(self.n).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the viewer does not look on at.
+    async fn hidden(&mut self, by: Side, action: &Value) -> Result<()> {
+        let is_first_account = match &self.player {
+            Some(_) => false,
+            None => by == Side::White,
+        };
+        let session = if is_first_account {
+            &self.cast.viewer
+        } else {
+            &self.cast.opponent
+        };
+        self.requests += 1;
+        let api = Api::new(&self.cast.gateways[self.requests % 2]);
+        let path = format!("/v1/games/{}/commands", self.game);
+        let command = json!({"command_id": new_id(), "action": action});
+        // Whatever it is answered in: a strict reading would find some leaks before the comparison.
+        let answer: Result<Answered<Value>, _> = api
+            .call(Method::POST, &path, Some(session), Some(&command))
+            .await;
+        answer.with_context(|| format!("{by:?}: {action}"))?;
+        Ok(())
+    }
+
+    /// A command of the viewer, whatever it is answered.
+    async fn own(&mut self, command: &Value, way: Way) -> Result<()> {
+        self.requests += 1;
+        let Some(player) = &mut self.player else {
+            bail!("the public has no commands");
+        };
+        match way {
+            Way::Socket => player.command(command.clone()).await,
+            Way::Post => {
+                let at = self.requests % 2;
+                player.ask(at, "POST", "/commands", Some(command)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Connections at the second gateway, which has not followed the game until now.
+    async fn late(&mut self) -> Result<()> {
+        if let Some(player) = &mut self.player {
+            let last = player.last();
+            player.listen().await?;
+            player.connect(1, last.as_ref()).await?;
+        }
+        self.public[0].listen().await?;
+        self.public[1].connect(1, Some(&Place::start())).await?;
+        self.public[2].connect(1, None).await?;
+        self.all_until_frame().await
+    }
+
+    /// Everyone reads all that can be read, and tries what is for others to do.
+    async fn look(&mut self) -> Result<()> {
+        let false_cursor = self.player.as_ref().and_then(Viewer::cursor);
+        let everyone = self.player.iter_mut().chain(&mut self.public);
+        let looks = everyone.map(|viewer| async move {
+            for (nth, call) in LOOKS.iter().enumerate() {
+                viewer.ask(nth % 2, "GET", call, None).await?;
+            }
+            if let Some(cursor) = viewer.cursor() {
+                let call = format!("/events?after={cursor}");
+                viewer.ask(1, "GET", &call, None).await?;
+            }
+            viewer
+                .ask(0, "GET", "/events?after=0123456789", None)
+                .await?;
+            viewer.ask(1, "POST", "/join", None).await?;
+            anyhow::Ok(())
+        });
+        try_join_all(looks).await?;
+        for outsider in &mut self.public {
+            if let Some(cursor) = &false_cursor {
+                let call = format!("/events?after={cursor}");
+                outsider.ask(0, "GET", &call, None).await?;
+            }
+            let command = json!({"command_id": new_id(), "action": {"type": "resign"}});
+            outsider.ask(0, "POST", "/commands", Some(&command)).await?;
+        }
+        Ok(())
+    }
+
+    async fn all_until_frame(&mut self) -> Result<()> {
+        let n = self.n;
+        let everyone = self.player.iter_mut().chain(&mut self.public);
+        try_join_all(everyone.map(|viewer| viewer.until_frame(n))).await?;
+        Ok(())
+    }
+
+    async fn leave(self, watching: Option<u64>) -> Result<Transcript> {
+        let everyone = self.player.into_iter().chain(self.public);
+        let left = try_join_all(everyone.map(|viewer| viewer.leave(watching))).await?;
+        let channels: BTreeMap<_, _> = left.into_iter().flatten().collect();
+        Ok(Transcript {
+            known: self.known,
+            channels,
+        })
+    }
+}
