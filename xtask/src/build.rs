@@ -41,6 +41,19 @@ pub(crate) fn services() -> Result<ServiceBinaries> {
     ServiceBinaries::in_dir(&binary_dir())
 }
 
+/// Builds game-api with the leaks that the gate must catch, as a program of its own, and says where
+/// it is.
+pub(crate) fn mutants() -> Result<PathBuf> {
+    tracing::info!("building game-api-mutants");
+    let mut build = cargo();
+    // With --workspace the dependencies are those of the tests; only game-api is compiled again.
+    build.args(["build", "--quiet", "--workspace"]);
+    build.args(["--features", "game-api/mutants"]);
+    build.args(["--bin", "game-api-mutants"]);
+    run(&mut build)?;
+    Ok(binary_dir().join("game-api-mutants"))
+}
+
 /// Builds the services and this program as they are released.
 pub(crate) fn for_release() -> Result<()> {
     tracing::info!("building everything for release");

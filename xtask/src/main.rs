@@ -1,10 +1,11 @@
-//! The developer's commands: `cargo xtask play`, `test`, `bench`, `chaos`, `sqlx`.
+//! The developer's commands: `cargo xtask play`, `test`, `bench`, `chaos`, `gate`, `sqlx`.
 
 mod bench;
 mod build;
 mod chaos;
 mod console;
 mod dependencies;
+mod gate;
 mod play;
 mod smoke;
 mod sqlx;
@@ -38,6 +39,9 @@ enum Command {
     /// Put faults to a part of the stack under load, and check what came of it
     #[command(long_about = chaos::HELP)]
     Chaos(chaos::Args),
+    /// Check that nobody is sent what the fog hides from them
+    #[command(long_about = gate::HELP)]
+    Gate(gate::Args),
     /// Renew the committed .sqlx data, by which queries are checked without a database
     Sqlx(sqlx::Args),
 }
@@ -64,6 +68,7 @@ async fn run(command: &Command) -> Result<ExitCode> {
         Command::Test(args) => Box::pin(test::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
         Command::Chaos(args) => Box::pin(chaos::run(args)).await,
+        Command::Gate(args) => Box::pin(gate::run(args)).await,
         Command::Sqlx(args) => Box::pin(sqlx::run(args)).await,
     }
 }

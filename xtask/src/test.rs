@@ -16,7 +16,8 @@ use crate::{dependencies, sqlx};
 /// What `--help` says beyond one line.
 pub(crate) const HELP: &str = "\
 Run everything that CI runs: the page, format, clippy, rustdoc, dependencies, query data, unit, \
-integration, black-box and browser tests, and the checks of the deploy files.
+integration, black-box and browser tests, the gate against deliberate leaks, and the checks of the \
+deploy files.
 
 Steps run in this order and stop at the first that fails. A step whose tools are missing is \
 skipped with a word why; with CI=true that is a failure. Needs no database to be running: a \
@@ -50,6 +51,8 @@ enum Step {
     Integration,
     /// Black-box tests of the whole stack
     BlackBox,
+    /// The gate must find every deliberate leak
+    Mutants,
     /// Two real browsers on two gateways
     Browser,
     /// The deploy files
@@ -153,6 +156,7 @@ impl Step {
             Self::Unit => tests(bench, &["--lib", "--bins"]).await?,
             Self::Integration => tests(bench, &["--test", "it"]).await?,
             Self::BlackBox => tests(bench, &["--test", "black_box"]).await?,
+            Self::Mutants => mutants(bench).await?,
             Self::Browser => return browser(bench).await,
             Self::Deploy => return deploy(bench).await,
         }
@@ -220,6 +224,19 @@ async fn fresh_binaries(bench: &mut Workbench) -> Result<ServiceBinaries> {
         ]))
         .await?;
     ServiceBinaries::in_dir(&build::binary_dir())
+}
+
+/// The code of the leaks is linted here, since no other step compiles it.
+async fn mutants(bench: &mut Workbench) -> Result<()> {
+    let mut clippy = cargo_with(&["clippy", "--quiet", "--workspace", "--lib", "--bins"]);
+    clippy.args(["--features", "game-api/mutants", "--", "-D", "warnings"]);
+    bench.run(clippy).await?;
+    fresh_binaries(bench).await?;
+    let mut gate = Command::new(std::env::current_exe().context("this program's path")?);
+    gate.args(["gate", "--mutant", "all"])
+        .env(names::BINARIES, build::binary_dir());
+    gate.envs(bench.server_variables()?);
+    bench.run(gate).await
 }
 
 async fn browser(bench: &mut Workbench) -> Result<Done> {
