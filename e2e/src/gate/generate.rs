@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::dress;
@@ -20,6 +20,8 @@ const PLIES: std::ops::RangeInclusive<usize> = 8..=18;
 const PLIES_MIN: usize = 6;
 /// Ways on that are weighed against each other at each half-move.
 const WEIGHED_MAX: usize = 10;
+/// Moves of a side that are tried at each half-move.
+const TRIED_MAX: usize = 18;
 /// A walk that gets stuck so often does not exist.
 const ATTEMPTS_MAX: u64 = 200;
 /// A clock that nobody runs out of, and whose readings all have six digits.
@@ -164,7 +166,8 @@ fn own_ways(games: &[Track; 2], viewer: Side, random: &mut StdRng) -> Vec<(Both,
         let [Ok(one), Ok(other)] = after else {
             continue;
         };
-        if one.is_over() || other.is_over() || one.view(viewer) != other.view(viewer) {
+        let is_apart = one.view(viewer) != other.view(viewer);
+        if is_apart || one.is_over() || other.is_over() {
             continue;
         }
         ways.push(([uci.clone(), uci.clone()], [one, other]));
@@ -182,41 +185,66 @@ fn hidden_ways(
     random: &mut StdRng,
 ) -> Vec<(Both, [Track; 2])> {
     let [one, other] = games.each_ref().map(|game| {
-        let mut by_view: HashMap<String, Vec<(String, Track)>> = HashMap::new();
-        let mut views = Vec::new();
-        for uci in game.position.moves() {
+        let mut by_view = ByView::default();
+        for uci in tried(game, random) {
             let Ok(after) = game.after(&uci) else {
                 continue;
             };
-            if after.is_over() {
-                continue;
+            if !after.is_decided() {
+                let view = viewer.map(|viewer| after.view(viewer)).unwrap_or_default();
+                by_view.add(view, (uci, after));
             }
-            let view = viewer.map(|viewer| after.view(viewer)).unwrap_or_default();
-            let known = by_view.entry(view.clone()).or_default();
-            if known.is_empty() {
-                // In the order of the moves, since a map's own order differs from run to run.
-                views.push(view);
-            }
-            known.push((uci, after));
         }
-        (views, by_view)
+        by_view
     });
-    let shared: Vec<&String> = one
-        .0
-        .iter()
-        .filter(|view| other.1.contains_key(*view))
-        .collect();
+    let known = |view: &&String| other.ways.contains_key(*view);
+    let shared: Vec<&String> = one.views.iter().filter(known).collect();
     let mut ways = Vec::new();
     for _ in 0..WEIGHED_MAX {
         let Some(view) = shared.choose(random) else {
             break;
         };
-        let chosen = [&one.1, &other.1].map(|by_view| by_view.get(*view)?.choose(random).cloned());
-        if let [Some(one), Some(other)] = chosen {
-            ways.push(([one.0, other.0], [one.1, other.1]));
+        let chosen = [&one, &other].map(|by_view| by_view.ways.get(*view)?.choose(random));
+        if let [Some((a, after_a)), Some((b, after_b))] = chosen
+            && !after_a.is_over()
+            && !after_b.is_over()
+        {
+            ways.push(([a.clone(), b.clone()], [after_a.clone(), after_b.clone()]));
         }
     }
     ways
+}
+
+/// What a side tries: all captures, which are few, and then as many other moves as there is time
+/// for.
+fn tried(game: &Track, random: &mut StdRng) -> Vec<String> {
+    let mut moves = game.position.moves();
+    moves.shuffle(random);
+    let is_quiet = |uci: &String| {
+        let to = uci.get(2..4).and_then(|to| game.position.on(to));
+        to.is_none_or(|piece| piece == '.')
+    };
+    moves.sort_by_key(is_quiet);
+    moves.truncate(TRIED_MAX);
+    moves
+}
+
+/// Moves by what the viewer sees after them.
+#[derive(Default)]
+struct ByView {
+    /// In the order in which they came, since a map's own order differs from run to run.
+    views: Vec<String>,
+    ways: HashMap<String, Vec<(String, Track)>>,
+}
+
+impl ByView {
+    fn add(&mut self, view: String, way: (String, Track)) {
+        let known = self.ways.entry(view.clone()).or_default();
+        if known.is_empty() {
+            self.views.push(view);
+        }
+        known.push(way);
+    }
 }
 
 #[cfg(test)]

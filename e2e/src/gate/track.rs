@@ -58,12 +58,16 @@ impl Track {
 
     /// Whether the game has ended here, which reveals everything.
     pub(super) fn is_over(&self) -> bool {
+        self.is_decided() || self.position.moves().is_empty()
+    }
+
+    /// The same but for a side that has no move, which takes longer to see.
+    pub(super) fn is_decided(&self) -> bool {
         let board = self.position.board();
         !board.contains('K')
             || !board.contains('k')
             || self.quiet_plies >= QUIET_PLIES_MAX
             || self.occurrences() >= OCCURRENCES_MAX
-            || self.position.moves().is_empty()
     }
 
     /// All that a side may know, as one text: two games in which it is equal at every half-move are
