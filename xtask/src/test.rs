@@ -45,7 +45,7 @@ enum Step {
     Dependencies,
     /// The committed query data
     Sqlx,
-    /// Unit tests
+    /// Unit tests, and the model of the relay's protocol
     Unit,
     /// Integration tests, on a real Postgres and nats-server
     Integration,
@@ -153,7 +153,7 @@ impl Step {
             }
             Self::Dependencies => return dependencies_step(bench).await,
             Self::Sqlx => sqlx::check(bench).await?,
-            Self::Unit => tests(bench, &["--lib", "--bins"]).await?,
+            Self::Unit => tests(bench, &["--lib", "--bins", "--test", "model"]).await?,
             Self::Integration => tests(bench, &["--test", "it"]).await?,
             Self::BlackBox => tests(bench, &["--test", "black_box"]).await?,
             Self::Mutants => mutants(bench).await?,

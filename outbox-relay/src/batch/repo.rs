@@ -11,7 +11,7 @@ use super::entity::Row;
 use crate::backlog::floor::ReadFrom;
 use crate::backlog::repo::Columns;
 use crate::leases::repo::Writer;
-use crate::shard::fence::{EventRef, StreamSeq};
+use crate::shard::fence::{Epoch, EventRef, StreamSeq};
 
 /// Of these shards, those with a waiting row that is not of a blocked key.
 pub async fn with_rows(pool: &PgPool, shards: &[(Shard, ReadFrom)]) -> sqlx::Result<Vec<Shard>> {
@@ -47,12 +47,16 @@ pub struct Wanted {
     pub from: ReadFrom,
     /// At most so many.
     pub limit: usize,
+    /// The reader's lease.
+    pub epoch: Epoch,
 }
 
 /// The next rows of several shards, each shard's in order: at most its limit and about `bytes_max`
-/// bytes of payload (one row at least), without those of blocked keys.
+/// bytes of payload (one row at least), without those of blocked keys. None of a shard whose lease
+/// `owner` does not hold: a stream that has lost its data knows nothing of who was fenced off.
 pub async fn next_rows(
     pool: &PgPool,
+    owner: &str,
     wanted: &[Wanted],
     bytes_max: i64,
 ) -> sqlx::Result<Vec<(Shard, Row)>> {
@@ -61,6 +65,7 @@ pub async fn next_rows(
         .iter()
         .map(|w| i64::try_from(w.limit).unwrap_or(i64::MAX))
         .collect();
+    let epochs: Vec<i64> = wanted.iter().map(|w| w.epoch.0).collect();
     let rows = sqlx::query!(
         r#"select s.shard as "shard!: Shard", w.id as "id!", w.event_id as "event_id!: EventId",
                   w.key as "key!", w.subject as "subject!", w.type as "event_type!",
@@ -70,8 +75,9 @@ pub async fn next_rows(
            from (select coalesce(bool_and(not pg_visible_in_snapshot(
                             x::text::xid8, pg_current_snapshot())), true) as holds
                  from unnest($6::bigint[]) x) floor,
-           unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[])
-               as s (shard, low_id, floor_id, rows_max),
+           unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $7::bigint[])
+               as s (shard, low_id, floor_id, rows_max, epoch)
+           join outbox_shards l on l.shard = s.shard and l.epoch = s.epoch and l.owner = $8,
            lateral (
                select n.*, sum(pg_column_size(n.payload)) over (order by n.id)
                            - pg_column_size(n.payload) as bytes_before
@@ -92,7 +98,9 @@ pub async fn next_rows(
         &columns.floor_ids,
         &limits,
         bytes_max,
-        &columns.witnesses
+        &columns.witnesses,
+        &epochs,
+        owner
     )
     .fetch_all(pool)
     .await?;

@@ -21,7 +21,7 @@ use crate::metrics::{FailureKind, WakeSource};
 use crate::pause::backoff;
 use crate::shard::fence::StreamSeq;
 use crate::shard::job::{JobEnd, Member, ShardState, Tools, Turn};
-use crate::shard::machine::{Claim, End, Machine};
+use crate::shard::machine::{End, Machine};
 use crate::stream::publisher::Publisher;
 use crate::stream::settings::Unfit;
 use crate::stream::watcher::{Facts, Status};
@@ -297,12 +297,7 @@ impl Dispatcher {
     fn fresh_state(&self, lease: &Lease, facts: &Facts) -> ShardState {
         ShardState {
             shard: lease.shard,
-            machine: Machine::new(Claim {
-                outbox: facts.outbox,
-                epoch: lease.epoch,
-                recorded: lease.recorded,
-                verified: lease.generation == facts.generation,
-            }),
+            machine: Machine::new(lease.claim(facts.outbox, facts.generation)),
             generation: facts.generation,
             limit: BatchLimit::new(self.tools.config.batch_max),
             alone: false,

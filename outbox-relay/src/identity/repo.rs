@@ -2,36 +2,23 @@
 //! read, so that several relays that notice the same thing note it once.
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
-/// The row.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The outbox, made by the migration.
-    pub outbox: Uuid,
-    /// When the stream was created, RFC 3339; `None` before it was first seen.
-    pub stream_created: Option<String>,
-    /// A position that the stream has surely reached.
-    pub stream_last_seq: i64,
-    /// Rises each time the stream is found to be *lost*.
-    pub generation: i64,
-}
+use super::entity::{Identity, Sighting};
 
-/// What a look at the stream showed.
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    /// When the stream was created, RFC 3339.
-    pub created: String,
-    /// Its last sequence.
-    pub last_seq: i64,
-}
-
-/// Reads the row.
+/// Reads the row. The stream has surely reached whatever is recorded for it, too.
 pub async fn load(pool: &PgPool) -> sqlx::Result<Identity> {
     sqlx::query_as!(
         Identity,
-        "select id as outbox, stream_created, stream_last_seq, stream_generation as generation
-         from outbox_identity"
+        r#"select i.id as outbox, i.stream_created, i.stream_generation as generation,
+                  greatest(i.stream_last_seq, coalesce(max(reached.seq), 0)) as "stream_last_seq!"
+           from outbox_identity i, outbox_shards s,
+           lateral (
+               select greatest(
+                   case when s.generation = i.stream_generation then s.fence_seq end,
+                   (select max(p.stream_seq) from outbox_published p
+                    where p.shard = s.shard and p.generation = i.stream_generation)) as seq
+           ) reached
+           group by i.only_row"#
     )
     .fetch_one(pool)
     .await

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use shared::shard::Shard;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::shard::fence::{Epoch, StreamSeq};
+use crate::shard::machine::Claim;
 
 /// A heartbeat this much older than a lease belongs to a relay that is gone for good.
 const FORGET_RELAY_AFTER_MS: i64 = 3_600_000;
 
 /// A lease that was just taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The shard.
     pub shard: Shard,
@@ -24,6 +26,19 @@ pub struct Lease {
     pub recorded: StreamSeq,
     /// No row up to this id is pending or can become so.
     pub low_id: i64,
+}
+
+impl Lease {
+    /// What its taker begins with, who sees the stream in `generation`.
+    #[must_use]
+    pub fn claim(&self, outbox: Uuid, generation: i64) -> Claim {
+        Claim {
+            outbox,
+            epoch: self.epoch,
+            recorded: self.recorded,
+            verified: self.generation == generation,
+        }
+    }
 }
 
 /// A lease to be renewed or handed over, with what its holder knows by now.

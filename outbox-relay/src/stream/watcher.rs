@@ -17,7 +17,8 @@ use super::repo;
 use super::settings::{Unfit, check_server, check_stream, wanted};
 use crate::config::StreamConfig;
 use crate::error::Fatal;
-use crate::identity::repo::{Identity, Sighting, declare_lost, load, note};
+use crate::identity::entity::{Identity, Sighting};
+use crate::identity::repo::{declare_lost, load, note};
 use crate::metrics::{FailureKind, Metrics};
 use crate::pause::backoff;
 
@@ -185,11 +186,7 @@ impl Watcher {
 
     /// Compares what is seen with what was known; gives the stream's generation.
     async fn compare(&self, known: &Identity, seen: &Sighting) -> Result<i64, Trouble> {
-        let other = known
-            .stream_created
-            .as_ref()
-            .is_some_and(|created| *created != seen.created);
-        if !other && seen.last_seq >= known.stream_last_seq {
+        if !known.is_lost(seen) {
             note(&self.pool, known, seen).await?;
             return Ok(known.generation);
         }

@@ -1,8 +1,12 @@
 //! Order and once; what a message says; how soon it is there.
 
+use std::time::Duration;
+
 use outbox_relay::backlog::floor::ReadFrom;
 use outbox_relay::backlog::repo::{lowest, mark, running};
 use outbox_relay::batch::repo::{Wanted, next_rows, with_rows};
+use outbox_relay::leases::repo::take;
+use outbox_relay::shard::fence::Epoch;
 use shared::shard::Shard;
 use sqlx::PgPool;
 
@@ -232,9 +236,13 @@ async fn a_floor_holds_only_while_its_witness_runs(pool: PgPool) {
         shard,
         from,
         limit: 10,
+        epoch: Epoch(1),
     }];
+    take(&pool, "reader", Duration::from_mins(1), 64)
+        .await
+        .unwrap();
     let seen = async || {
-        let rows = next_rows(&pool, &wanted, 1 << 20).await.unwrap();
+        let rows = next_rows(&pool, "reader", &wanted, 1 << 20).await.unwrap();
         let ids: Vec<i64> = rows.iter().map(|(_, row)| row.id).collect();
         let waiting = with_rows(&pool, &shards).await.unwrap();
         let lowest = lowest(&pool, &shards).await.unwrap();

@@ -1,5 +1,12 @@
 //! Who publishes what: spread, hand-over, drain.
 
+use std::time::Duration;
+
+use outbox_relay::backlog::floor::ReadFrom;
+use outbox_relay::batch::repo::{Wanted, next_rows};
+use outbox_relay::leases::repo::take;
+use outbox_relay::shard::fence::Epoch;
+use shared::shard::Shard;
 use sqlx::PgPool;
 
 use crate::harness::{NatsServer, Outbox, Process, Relay, Stream, until};
@@ -70,4 +77,25 @@ async fn a_rolling_restart_loses_doubles_and_fences_nothing(pool: PgPool) {
         assert!(relay.metric("outbox_fenced_total").await < 0.5);
         relay.drain().await;
     }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn rows_are_given_to_the_holder_of_the_lease_alone(pool: PgPool) {
+    Outbox::new(&pool).append("a", 1..=3).await;
+    let lapsed = Duration::ZERO;
+    take(&pool, "zombie", lapsed, 64).await.unwrap();
+    take(&pool, "heir", lapsed, 64).await.unwrap();
+    let rows = async |owner, epoch| {
+        let wanted = Wanted {
+            shard: Shard::of_key("a"),
+            from: ReadFrom::default(),
+            limit: 10,
+            epoch: Epoch(epoch),
+        };
+        let rows = next_rows(&pool, owner, &[wanted], 1 << 20).await.unwrap();
+        rows.len()
+    };
+    assert_eq!(rows("zombie", 1).await, 0);
+    assert_eq!(rows("heir", 1).await, 0);
+    assert_eq!(rows("heir", 2).await, 3);
 }

@@ -126,6 +126,25 @@ async fn a_stream_restored_from_an_older_copy_gets_exactly_what_it_lacks(pool: P
     relay.drain().await;
 }
 
+/// Nothing is sent any more that could be refused, so nothing but what is recorded tells of the loss.
+#[sqlx::test(migrations = "../migrations")]
+async fn the_last_events_before_a_silence_are_missed_if_the_stream_loses_them(pool: PgPool) {
+    let (outbox, mut nats) = (Outbox::new(&pool), NatsServer::start().await);
+    let relay = Relay::start(&outbox, &nats.url(), &[]).await;
+    outbox.append_many(5, 2).await;
+    outbox.until_drained().await;
+    relay.drain().await;
+    let copy = nats.copy_data().await;
+    let relay = Relay::start(&outbox, &nats.url(), &[]).await;
+    outbox.append_one("k0", 3).await;
+    outbox.until_drained().await;
+    nats.restore_data(&copy).await;
+    outbox.until_verified().await;
+    let numbers = Stream::of(&nats).await.numbers().await;
+    assert!(numbers["k0"].iter().copied().eq(1..=3));
+    relay.drain().await;
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn a_database_restored_older_sends_nothing_again(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);

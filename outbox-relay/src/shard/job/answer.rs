@@ -24,6 +24,7 @@ impl Turn<'_> {
                     Answer::Stored(here)
                 }
                 (None, Published::NotSent(_)) => Answer::NotSent,
+                (None, Published::Refused { .. }) => Answer::Refused,
                 (None, _) => Answer::Unclear,
             };
             member.state.machine.answered(told, sending.events);

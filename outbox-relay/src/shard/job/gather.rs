@@ -53,13 +53,15 @@ impl Turn<'_> {
                     shard: member.state.shard,
                     from: member.from.clone(),
                     limit: member.state.limit.rows().min(each),
+                    epoch: member.state.machine.epoch(),
                 }
             })
             .collect();
         let count = i64::try_from(readers.len()).unwrap_or(i64::MAX);
         let bytes_each = self.tools.config.batch_bytes_max / count;
         let mut by_shard: HashMap<Shard, Vec<Row>> = HashMap::new();
-        match next_rows(&self.tools.pool, &wanted, bytes_each).await {
+        let tools = self.tools;
+        match next_rows(&tools.pool, &tools.owner, &wanted, bytes_each).await {
             Ok(rows) => {
                 for (shard, row) in rows {
                     by_shard.entry(shard).or_default().push(row);

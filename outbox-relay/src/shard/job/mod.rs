@@ -17,7 +17,7 @@ use shared::shard::Shard;
 
 pub use self::member::{JobEnd, Member, ShardState};
 pub use self::tools::Tools;
-use super::machine::{End, Todo};
+use super::machine::{End, Remedy, Todo};
 use crate::error::{chain, database_sentence};
 use crate::leases::repo::holds;
 use crate::metrics::FailureKind;
@@ -120,18 +120,17 @@ impl Turn<'_> {
     /// up, so that no relay publishes before the shard is verified.
     async fn end(&self, index: usize, end: End) -> JobEnd {
         let (tools, state) = (self.tools, &self.members[index].state);
-        let lost = match end {
-            End::Deposed | End::Foreign(_) => return JobEnd::Ended(end),
-            End::StreamLost | End::DatabaseWentBack => end,
-            End::Outrun => {
-                let epoch = state.machine.epoch();
-                match holds(&tools.pool, &tools.owner, state.shard, epoch).await {
-                    Ok(true) => End::DatabaseWentBack,
-                    Ok(false) => return JobEnd::Ended(End::Deposed),
-                    Err(error) => return self.database_away(state.shard, &error),
-                }
+        let mut lost = end;
+        if lost.remedy() == Remedy::AskForLease {
+            let epoch = state.machine.epoch();
+            match holds(&tools.pool, &tools.owner, state.shard, epoch).await {
+                Ok(held) => lost = End::outrun(held),
+                Err(error) => return self.database_away(state.shard, &error),
             }
-        };
+        }
+        if lost.remedy() == Remedy::LetGo {
+            return JobEnd::Ended(lost);
+        }
         let declared = declare(&tools.broker, &tools.pool, state.generation).await;
         tools.look_now.notify_one();
         match declared {

@@ -16,9 +16,25 @@ impl Machine {
             (Phase::TakingOver, found) => self.judge_take_over(found),
             (Phase::Doubting { at, .. }, None) if at > StreamSeq(0) => Err(End::StreamLost),
             (Phase::Doubting { at, .. }, None) => Ok(Phase::Claiming { at }),
-            (Phase::Doubting { at, claimed }, Some(found)) => self.judge_doubt(at, claimed, found),
+            (Phase::Doubting { .. }, Some(found)) if self.is_behind(&found) => Err(End::StreamLost),
+            (
+                Phase::Doubting {
+                    at,
+                    claimed,
+                    on_its_way,
+                },
+                Some(found),
+            ) if found.at == at => self.judge_as_it_was(found, claimed, on_its_way),
+            (Phase::Doubting { at, claimed, .. }, Some(found)) => {
+                self.judge_doubt(at, claimed, found)
+            }
             (phase, _) => Ok(phase),
         }
+    }
+
+    /// Whether the database has recorded what lies behind the last batch of the stream.
+    fn is_behind(&self, found: &StoredFence) -> bool {
+        self.claim.verified && found.end() < self.claim.recorded
     }
 
     fn judge_take_over(&mut self, found: Option<StoredFence>) -> Result<Phase, End> {
@@ -30,7 +46,7 @@ impl Machine {
             return Ok(Phase::Claiming { at: StreamSeq(0) });
         };
         if claim.verified {
-            if found.end() < claim.recorded {
+            if self.is_behind(&found) {
                 return Err(End::StreamLost);
             }
             if found.fence.epoch >= claim.epoch {
@@ -44,16 +60,29 @@ impl Machine {
         Ok(owed(found, false))
     }
 
+    /// The last fence stands where it stood: what was sent is not stored. If it is still on its way
+    /// it is shut out by writing the own fence anew, so that its events can be given up.
+    fn judge_as_it_was(
+        &self,
+        found: StoredFence,
+        claimed: bool,
+        on_its_way: bool,
+    ) -> Result<Phase, End> {
+        let at = found.at;
+        if claimed && found.fence.epoch != self.claim.epoch {
+            // Another one's fence at the same place: the stream is not what it was.
+            return Err(End::StreamLost);
+        }
+        Ok(match (claimed, on_its_way) {
+            (true, false) => Phase::Holding { at },
+            (true, true) => Phase::Claiming { at },
+            (false, _) => owed(found, false),
+        })
+    }
+
     fn judge_doubt(&self, at: StreamSeq, claimed: bool, found: StoredFence) -> Result<Phase, End> {
         if found.at < at {
             return Err(End::StreamLost);
-        }
-        if found.at == at {
-            return Ok(if claimed {
-                Phase::Holding { at }
-            } else {
-                Phase::Claiming { at }
-            });
         }
         match found.fence.epoch.cmp(&self.claim.epoch) {
             Ordering::Equal => Ok(owed(found, true)),

@@ -6,7 +6,8 @@
 //! - a take-over reads the fence, settles what it lists, writes its own fence at that position,
 //!   and only then reads rows;
 //! - one batch is in flight, and what it published is settled before the next fence is sent;
-//! - whatever is not known is read back from the fence, never guessed.
+//! - whatever is not known is read back from the fence, never guessed; and what may still arrive is
+//!   shut out by a fence of its own, before anything is decided that it could belie.
 
 mod judge;
 mod terms;
@@ -15,7 +16,7 @@ mod tests;
 
 use uuid::Uuid;
 
-pub use self::terms::{Answer, End, Todo};
+pub use self::terms::{Answer, End, Remedy, Todo};
 use super::fence::{Epoch, EventRef, Fence, StoredFence, StreamSeq};
 
 /// Under which name a shard is held, and what the database has recorded of it.
@@ -50,14 +51,17 @@ enum Phase {
     Claiming {
         at: StreamSeq,
     },
-    /// The fence at `at` is this instance's own and settled.
+    /// The fence at `at` is this instance's own and settled, and nothing that was sent behind it is
+    /// on its way.
     Holding {
         at: StreamSeq,
     },
-    /// Something was sent behind `at` and it is not known what became of it.
+    /// Something was sent behind `at` and it is not known which fence is the last by now. If no
+    /// answer came, what was sent may still be on its way.
     Doubting {
         at: StreamSeq,
         claimed: bool,
+        on_its_way: bool,
     },
     /// What `found` lists is in the stream and may still be pending in the database.
     Settling {
@@ -133,7 +137,10 @@ impl Machine {
     #[must_use]
     pub fn fence_seq(&self) -> StreamSeq {
         match &self.phase {
-            Phase::Holding { at } | Phase::Doubting { at, claimed: true } => *at,
+            Phase::Holding { at }
+            | Phase::Doubting {
+                at, claimed: true, ..
+            } => *at,
             _ => StreamSeq(0),
         }
     }
@@ -170,7 +177,11 @@ impl Machine {
         };
         self.phase = match answer {
             Answer::NotSent => return,
-            Answer::Unclear => Phase::Doubting { at, claimed },
+            Answer::Refused | Answer::Unclear => Phase::Doubting {
+                at,
+                claimed,
+                on_its_way: answer == Answer::Unclear,
+            },
             Answer::Stored(seq) if sent.is_empty() => Phase::Holding { at: seq },
             Answer::Stored(seq) => Phase::Settling {
                 found: StoredFence {

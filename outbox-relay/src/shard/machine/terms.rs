@@ -33,7 +33,9 @@ pub enum Todo {
 pub enum Answer {
     /// Stored, the fence at this position.
     Stored(StreamSeq),
-    /// Refused, or no answer came: what holds must be read back.
+    /// Refused as a whole, now and for good: which fence is the last must be read back.
+    Refused,
+    /// No answer came: it may be stored, or not, or be stored later.
     Unclear,
     /// It never left this process.
     NotSent,
@@ -58,4 +60,37 @@ pub enum End {
     /// The fence is of another outbox.
     #[error("the shard's fence was written by the outbox {0}")]
     Foreign(Uuid),
+}
+
+/// What has to be done about an [`End`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Let go of the shard, or of everything: it is not this instance's.
+    LetGo,
+    /// Raise the stream's generation, so that nothing is published before it is verified.
+    DeclareLost,
+    /// Ask the database whether the lease is still held, and go by [`End::outrun`].
+    AskForLease,
+}
+
+impl End {
+    /// What has to be done.
+    #[must_use]
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Deposed | Self::Foreign(_) => Remedy::LetGo,
+            Self::StreamLost | Self::DatabaseWentBack => Remedy::DeclareLost,
+            Self::Outrun => Remedy::AskForLease,
+        }
+    }
+
+    /// What [`Self::Outrun`] comes down to, once it is known whether the lease is `held`.
+    #[must_use]
+    pub fn outrun(held: bool) -> Self {
+        if held {
+            Self::DatabaseWentBack
+        } else {
+            Self::Deposed
+        }
+    }
 }

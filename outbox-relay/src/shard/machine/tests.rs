@@ -79,11 +79,43 @@ fn a_lost_answer_is_read_back_as_published() {
 }
 
 #[test]
-fn a_lost_batch_is_read_back_as_not_published() {
+fn a_refused_batch_is_read_back_as_not_published() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Refused, vec![event(1)]);
+    assert_eq!(machine.todo(), Todo::ReadFence);
+    machine.fence_read(Some(stored(3, 1, 0, &[])));
+    assert_eq!(machine.begin_batch(vec![event(1)]).unwrap().0, StreamSeq(3));
+}
+
+#[test]
+fn a_batch_that_may_still_arrive_is_shut_out_before_its_events_can_be_given_up() {
     let mut machine = holding(1, 3);
     machine.answered(Answer::Unclear, vec![event(1)]);
     machine.fence_read(Some(stored(3, 1, 0, &[])));
-    assert_eq!(machine.begin_batch(vec![event(1)]).unwrap().0, StreamSeq(3));
+    assert_eq!(machine.holding(), None);
+    assert!(matches!(
+        machine.todo(),
+        Todo::WriteFence {
+            expect: StreamSeq(3),
+            ..
+        }
+    ));
+    let mut late = machine.clone();
+    machine.answered(Answer::Stored(StreamSeq(9)), Vec::new());
+    assert_eq!(machine.holding(), Some(StreamSeq(9)));
+
+    // It arrived before that fence, which is refused.
+    late.answered(Answer::Refused, Vec::new());
+    late.fence_read(Some(stored(5, 1, 3, &[1])));
+    assert!(matches!(late.todo(), Todo::Settle(_)));
+}
+
+#[test]
+fn anothers_fence_at_the_own_place_is_a_loss() {
+    let mut machine = holding(1, 3);
+    machine.answered(Answer::Refused, vec![event(1)]);
+    machine.fence_read(Some(stored(3, 2, 0, &[])));
+    assert_eq!(machine.todo(), Todo::End(End::StreamLost));
 }
 
 #[test]
@@ -136,6 +168,16 @@ fn what_the_stream_lost_is_noticed() {
     assert_eq!(wiped.todo(), Todo::End(End::StreamLost));
     held.fence_read(Some(stored(2, 1, 0, &[])));
     assert_eq!(held.todo(), Todo::End(End::StreamLost));
+}
+
+#[test]
+fn another_fence_at_the_place_of_one_that_was_settled_is_a_loss() {
+    let mut machine = Machine::new(claim(2, 0));
+    machine.fence_read(Some(stored(2, 1, 0, &[1])));
+    machine.settled(true);
+    machine.answered(Answer::Unclear, Vec::new());
+    machine.fence_read(Some(stored(2, 1, 0, &[])));
+    assert_eq!(machine.todo(), Todo::End(End::StreamLost));
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! What may go wrong, at any moment, and how often.
+
+/// How often each thing may happen. Every number makes the world larger by a factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Faults {
+    /// Faults of all kinds together.
+    pub(crate) total: u8,
+    /// A relay dies; what it has sent may still arrive.
+    pub(crate) crashes: u8,
+    /// A relay does nothing until its lease has lapsed, and then goes on.
+    pub(crate) freezes: u8,
+    /// An answer of the broker or the database does not come, whether or not the thing was done.
+    pub(crate) lost_answers: u8,
+    /// Limits of the stream evict the last fence: not a shard's very first, and not before a loss is
+    /// made good, since limits are not reached within that time.
+    pub(crate) evictions: u8,
+    /// The stream is gone and is made anew.
+    pub(crate) wipes: u8,
+    /// The stream is restored from an older copy.
+    pub(crate) stream_restores: u8,
+    /// The database is restored from an older copy.
+    pub(crate) database_restores: u8,
+    /// Event 1 turns out to be one that cannot be published; an operator may mend and retry it.
+    pub(crate) spoilings: u8,
+    /// An operator orders a verification for no reason.
+    pub(crate) verifications: u8,
+}
+
+/// One of them happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    Crash(usize),
+    Freeze,
+    LoseAnswer(usize),
+    EvictFence,
+    WipeStream,
+    CopyStream,
+    RestoreStream,
+    CopyDatabase,
+    RestoreDatabase,
+    Spoil,
+    Retry,
+    OrderVerification,
+}
+
+impl Faults {
+    /// How often it may still happen.
+    pub(crate) fn of(&self, fault: Fault) -> u8 {
+        let kind = match fault {
+            Fault::Crash(_) => self.crashes,
+            Fault::Freeze => self.freezes,
+            Fault::LoseAnswer(_) => self.lost_answers,
+            Fault::EvictFence => self.evictions,
+            Fault::WipeStream => self.wipes,
+            Fault::CopyStream | Fault::RestoreStream => self.stream_restores,
+            Fault::CopyDatabase | Fault::RestoreDatabase => self.database_restores,
+            Fault::Spoil => self.spoilings,
+            Fault::OrderVerification => self.verifications,
+            Fault::Retry => return 1,
+        };
+        kind.min(self.total)
+    }
+
+    /// It happens: counts it.
+    pub(crate) fn spend(&mut self, fault: Fault) {
+        let left = match fault {
+            Fault::Crash(_) => &mut self.crashes,
+            Fault::Freeze => &mut self.freezes,
+            Fault::LoseAnswer(_) => &mut self.lost_answers,
+            Fault::EvictFence => &mut self.evictions,
+            Fault::WipeStream => &mut self.wipes,
+            Fault::RestoreStream => &mut self.stream_restores,
+            Fault::RestoreDatabase => &mut self.database_restores,
+            Fault::Spoil => &mut self.spoilings,
+            Fault::OrderVerification => &mut self.verifications,
+            Fault::CopyStream | Fault::CopyDatabase | Fault::Retry => return,
+        };
+        *left -= 1;
+        self.total -= 1;
+    }
+}
+
+/// Every kind of fault.
+pub(crate) const FAULTS: [Fault; 14] = [
+    Fault::Crash(0),
+    Fault::Crash(1),
+    Fault::Freeze,
+    Fault::LoseAnswer(0),
+    Fault::LoseAnswer(1),
+    Fault::EvictFence,
+    Fault::WipeStream,
+    Fault::CopyStream,
+    Fault::RestoreStream,
+    Fault::CopyDatabase,
+    Fault::RestoreDatabase,
+    Fault::Spoil,
+    Fault::Retry,
+    Fault::OrderVerification,
+];

@@ -1,0 +1,31 @@
+//! The protocol of the relay, checked exhaustively.
+//!
+//! Two relays, one database, one stream and three events of two keys; every step that any of them
+//! can take, in every order, with faults between any two. What decides is the production code: the
+//! shard's machine, its fences, the claim of a lease, what is taken for a loss, and the comparison
+//! of a verification. What the database and the broker do is modelled, statement by statement.
+//!
+//! To learn the protocol, read `relay.rs` (what a relay does next), `protocol.rs` (what comes of
+//! it), `properties.rs` (what must hold), and the counterexamples that `mutants.rs` prints.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "how much was looked at, and the shortest way into each mutant, are there to be read"
+)]
+
+mod checks;
+mod database;
+mod event;
+mod faults;
+mod ledger;
+mod mutant;
+mod mutants;
+mod properties;
+mod protocol;
+mod relay;
+mod setting;
+mod stream;
+mod strikes;
+mod tenure;
+mod verification;
+mod world;

@@ -1,0 +1,38 @@
+//! Known-bad variants of the protocol, each of which the checker must find a counterexample for.
+//! They live in the model's own steps; the production code knows nothing of them.
+
+/// What is left out or turned round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// The protocol as it is.
+    #[default]
+    None,
+    /// Rows are recorded as published when their batch is sent.
+    MarkBeforeAck,
+    /// What writes to a shard's rows does not ask who holds the lease.
+    NoEpochGuard,
+    /// Rows are read by whoever believes that it holds the lease.
+    NoReadGuard,
+    /// The broker is not told where the last fence must stand.
+    NoFence,
+    /// A take-over goes on from its predecessor's fence without writing its own.
+    NoTakeOverFence,
+    /// What the fence of a take-over lists is not settled.
+    NoReadBack,
+    /// A batch that is answered is settled after the next one.
+    NextBatchBeforeDelete,
+    /// A settlement deletes every row up to the highest id of its batch.
+    DeleteUpToMaxId,
+    /// A settlement deletes by row id, whatever event the row is.
+    DeleteByRowId,
+    /// A shard that is not verified publishes all the same.
+    NoVerify,
+    /// A batch without an answer is taken for refused.
+    GuessNotStored,
+    /// A batch without an answer is taken for stored.
+    GuessStored,
+    /// What got no answer is taken for what cannot arrive any more.
+    NothingIsLate,
+    /// Fences do not say what was settled, and a lower epoch is not looked at.
+    NoLookForLostCommits,
+}

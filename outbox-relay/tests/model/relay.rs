@@ -1,0 +1,175 @@
+//! A relay: what it keeps in memory, and what it does next.
+
+use std::collections::BTreeSet;
+
+use outbox_relay::leases::repo::Lease;
+use outbox_relay::shard::fence::{EventRef, StreamSeq};
+use outbox_relay::shard::machine::{Machine, Todo};
+use uuid::Uuid;
+
+use crate::database::Writer;
+use crate::event::Event;
+use crate::stream::Parcel;
+
+/// A relay. A crash takes all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Relay {
+    /// The stream's generation as it was last seen; `None` before the first look.
+    pub(crate) facts: Option<i64>,
+    pub(crate) held: Option<Held>,
+}
+
+/// The shard, as far as this relay knows it is its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    pub(crate) job: Job,
+    /// Whether it was begun anew under this lease.
+    pub(crate) again: bool,
+}
+
+/// What is being done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every relay of nearly every state runs"
+)]
+pub(crate) enum Job {
+    /// To be looked at (anew).
+    Fresh,
+    /// The machine runs.
+    Run(Run),
+    /// Nothing can be done before the generation is above this one.
+    Stuck(i64),
+}
+
+/// A machine and what is on its way for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Run {
+    pub(crate) machine: Machine,
+    /// The generation that the machine was made for.
+    pub(crate) generation: i64,
+    /// In which life of the stream the broker last said where the fence stands.
+    pub(crate) life: u8,
+    pub(crate) wire: Wire,
+    pub(crate) check: Option<Check>,
+    /// Answered, and not settled yet: of a mutant.
+    pub(crate) postponed: Vec<(EventRef, StreamSeq)>,
+}
+
+/// What was asked of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Wire {
+    Quiet,
+    /// A batch is on its way to the broker.
+    Sent(Parcel),
+    /// An event that was read cannot be published.
+    Judged(Event),
+}
+
+/// What a verification has found by comparing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Check {
+    pub(crate) lives: (i64, i64),
+    pub(crate) to: StreamSeq,
+    pub(crate) absent: BTreeSet<Uuid>,
+}
+
+/// What a relay does by itself, one exchange with the database or the broker each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Move {
+    /// Takes the lease.
+    Take,
+    /// Reads the fence and judges it.
+    ReadFence,
+    /// Reads rows and sends them, or finds that the first cannot be sent.
+    SendRows,
+    /// Settles what stands in the stream.
+    Settle,
+    /// Buries what it has judged.
+    Bury,
+    /// Does what the machine's end demands.
+    End,
+    /// Compares stream and database.
+    Compare,
+    /// Publishes again what the stream has lost, or passes if it has nothing (more).
+    Republish,
+}
+
+impl Relay {
+    /// The next move of its own accord, `None` if it waits for somebody.
+    pub(crate) fn next_move(&self) -> Option<Move> {
+        let facts = self.facts?;
+        let Some(held) = &self.held else {
+            return Some(Move::Take);
+        };
+        match &held.job {
+            Job::Fresh => Some(Move::ReadFence),
+            Job::Stuck(generation) => (facts != *generation).then_some(Move::ReadFence),
+            Job::Run(run) => run.next_move(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> Option<&Run> {
+        match &self.held.as_ref()?.job {
+            Job::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run_mut(&mut self) -> Option<&mut Run> {
+        match &mut self.held.as_mut()?.job {
+            Job::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Whether the stream is known to have another generation than the machine was made for.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.run()
+            .is_some_and(|run| self.facts != Some(run.generation) && run.wire == Wire::Quiet)
+    }
+
+    /// Under which lease the relay of that index writes.
+    pub(crate) fn writer(&self, owner: usize) -> Option<Writer> {
+        let held = self.held.as_ref()?;
+        let generation = match &held.job {
+            Job::Run(run) => run.generation,
+            _ => held.lease.generation,
+        };
+        Some(Writer {
+            owner,
+            epoch: held.lease.epoch,
+            generation,
+        })
+    }
+}
+
+impl Run {
+    pub(crate) fn new(machine: Machine, generation: i64) -> Self {
+        Self {
+            machine,
+            generation,
+            life: 0,
+            wire: Wire::Quiet,
+            check: None,
+            postponed: Vec::new(),
+        }
+    }
+
+    fn next_move(&self) -> Option<Move> {
+        match &self.wire {
+            Wire::Sent(_) => None,
+            Wire::Judged(_) => Some(Move::Bury),
+            Wire::Quiet => match self.machine.todo() {
+                Todo::ReadFence => Some(Move::ReadFence),
+                Todo::Settle(_) => Some(Move::Settle),
+                Todo::End(_) => Some(Move::End),
+                Todo::WriteFence { .. } => None,
+                Todo::Publish if self.machine.verified() => Some(Move::SendRows),
+                Todo::Publish if self.check.is_none() => Some(Move::Compare),
+                Todo::Publish => Some(Move::Republish),
+            },
+        }
+    }
+}
