@@ -36,6 +36,9 @@ enum Command {
     /// Measure the budgets, as ratios in one run on this machine
     #[command(long_about = bench::HELP)]
     Bench(bench::Args),
+    /// A server that a benchmark compares with
+    #[command(hide = true)]
+    Bare(bench::bare::Args),
     /// Put faults to a part of the stack under load, and check what came of it
     #[command(long_about = chaos::HELP)]
     Chaos(chaos::Args),
@@ -67,6 +70,7 @@ async fn run(command: &Command) -> Result<ExitCode> {
         Command::Play(args) => Box::pin(play::run(args)).await,
         Command::Test(args) => Box::pin(test::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
+        Command::Bare(args) => Box::pin(bench::bare::run(args)).await,
         Command::Chaos(args) => Box::pin(chaos::run(args)).await,
         Command::Gate(args) => Box::pin(gate::run(args)).await,
         Command::Sqlx(args) => Box::pin(sqlx::run(args)).await,

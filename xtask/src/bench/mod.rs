@@ -4,7 +4,9 @@
 //! makes the load and plays the references, are built for release, and the debug build that cargo
 //! started hands over to that one.
 
+pub(crate) mod bare;
 mod event;
+mod gateway;
 mod held_open;
 mod machine;
 mod processes;
@@ -15,6 +17,7 @@ mod report;
 mod retention;
 mod rig;
 mod scrape;
+mod swarm;
 mod traffic;
 mod wake;
 
@@ -63,6 +66,8 @@ enum What {
     /// What keeping published rows costs in several layouts, while a transaction is held open
     #[command(long_about = retention::HELP)]
     Retention(retention::Args),
+    /// What sockets cost in memory and CPU, and how soon they are back after a crash
+    Gateway(gateway::Args),
 }
 
 /// How much of its load a benchmark runs with.
@@ -109,6 +114,7 @@ impl What {
             Self::Relay(relay::Args::default()),
             Self::Wake(wake::Args::default()),
             Self::Retention(retention::Args::default()),
+            Self::Gateway(gateway::Args::default()),
         ]
     }
 
@@ -121,6 +127,7 @@ impl What {
             Self::Relay(args) => Box::pin(relay::measure(args, load)).await,
             Self::Wake(args) => Box::pin(wake::measure(args, load)).await,
             Self::Retention(args) => Box::pin(retention::measure(args, load)).await,
+            Self::Gateway(args) => Box::pin(gateway::measure(args, load)).await,
         }
     }
 }

@@ -1,0 +1,121 @@
+//! From a move's commit to the opponent's socket, with the two players at different gateways.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use async_nats::Client;
+use e2e::load::Latencies;
+use e2e::supervisor::connect_nats;
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+
+use super::ground::Ground;
+use super::table::{Moved, Table};
+use crate::bench::Load;
+use crate::bench::report::{Bound, Budget, Report};
+
+/// Games; each makes a move when its turn has come.
+const GAMES: u64 = 250;
+/// Moves a second, of all games together.
+const PER_SECOND: u64 = 1_000;
+/// How long.
+const LASTING: Duration = Duration::from_secs(25);
+/// What is sent in the first seconds is not counted: connections open, caches fill.
+const WARMING: Duration = Duration::from_secs(5);
+/// Between two messages of the bare NATS hop.
+const HOP_EVERY: Duration = Duration::from_millis(10);
+/// Where they go.
+const HOP_SUBJECT: &str = "events.hop";
+
+pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) -> Result<()> {
+    let (games, per_second) = (load.of(GAMES), load.of(PER_SECOND));
+    report.section(format!(
+        "{per_second} moves/s in {games} games, the players at different gateways"
+    ));
+    let every = Duration::from_secs_f64(games as f64 / per_second as f64);
+    let moves = usize::try_from(LASTING.as_millis() / every.as_millis())?;
+    let tables = Table::seat(ground, [0, 1], usize::try_from(games)?, moves).await?;
+    let begun = Instant::now();
+    let mut playing = JoinSet::new();
+    for (nth, table) in tables.into_iter().enumerate() {
+        let first = begun + every.mul_f64(nth as f64 / games as f64);
+        playing.spawn(play(table, first, every, begun + WARMING));
+    }
+    let client = connect_nats(&ground.stack.nats_addresses.relay_url).await?;
+    let hops = hops(&client, begun + LASTING).await?;
+    let mut moved = Vec::new();
+    while let Some(table) = playing.join_next().await {
+        moved.extend(table.context("a game's task")??);
+    }
+    let took = begun.elapsed().saturating_sub(WARMING).as_secs_f64();
+    report.figure("accepted", moved.len() as f64 / took, "moves/s");
+    tell(report, &moved, &hops);
+    Ok(())
+}
+
+/// Moves when it is time; what came to be due before `counted_from` is not counted.
+async fn play(
+    mut table: Table,
+    first: Instant,
+    every: Duration,
+    counted_from: Instant,
+) -> Result<Vec<Moved>> {
+    let mut moves = Vec::new();
+    for nth in 0.. {
+        let due = first + every * nth;
+        tokio::time::sleep_until(due.into()).await;
+        match table.play().await? {
+            Some(moved) if due >= counted_from => moves.push(moved),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(moves)
+}
+
+/// What a message takes from a client of NATS to another one, beside all that goes on.
+async fn hops(client: &Client, until: Instant) -> Result<Latencies> {
+    let mut subscriber = client.subscribe(HOP_SUBJECT).await?;
+    client.flush().await?;
+    let mut taken = Vec::new();
+    while Instant::now() < until {
+        let sent = Instant::now();
+        client.publish(HOP_SUBJECT, "hop".into()).await?;
+        client.flush().await?;
+        if subscriber.next().await.is_none() {
+            bail!("NATS ended the subscription");
+        }
+        taken.push(sent.elapsed());
+        tokio::time::sleep(HOP_EVERY).await;
+    }
+    Ok(Latencies::new(taken))
+}
+
+fn tell(report: &mut Report, moved: &[Moved], hops: &Latencies) {
+    let millis = |latencies: &Latencies, percent| latencies.percentile(percent).as_secs_f64() * 1e3;
+    let of = |part: fn(&Moved) -> Duration| Latencies::new(moved.iter().map(part).collect());
+    let commit = of(|moved| moved.since_commit);
+    for (name, latencies) in [
+        ("command to ack", &of(|moved| moved.to_ack)),
+        ("command to opponent", &of(|moved| moved.to_opponent)),
+        ("commit to opponent", &commit),
+        ("a bare NATS hop beside it", hops),
+    ] {
+        for percent in [50, 99] {
+            report.figure(
+                format!("{name}, p{percent}"),
+                millis(latencies, percent),
+                "ms",
+            );
+        }
+    }
+    for (percent, must, aim) in [(50, 5.0, 2.0), (99, 25.0, 8.0)] {
+        report.budget(Budget {
+            name: format!("commit to the opponent's socket, p{percent}"),
+            value: millis(&commit, percent),
+            unit: "ms",
+            must: Bound::AtMost(must),
+            aim: Bound::AtMost(aim),
+        });
+    }
+}
