@@ -27,7 +27,7 @@ a viewer could tell two games apart, or if a leak was not found.";
 const TIMED: usize = 2000;
 /// Differences that are printed.
 const SHOWN: usize = 5;
-/// Pairs against a mutant, unless said otherwise: each opening twice, with either colour.
+/// Pairs against a mutant, unless said otherwise: each opening with either colour.
 const MUTANT_PAIRS: usize = 48;
 /// Pairs of a ruleset with private events: enough cursors to see what they show.
 const PRIVATE_PAIRS: usize = 24;

@@ -86,9 +86,9 @@ fn walk(class: ViewClass, nth: usize, random: &mut StdRng) -> Option<Walk> {
         moves: vec![],
         facts: BTreeSet::new(),
     };
-    // Half of the seats' pairs begin with an opening, each of them in turn.
+    // A third of the seats' pairs begin with an opening, each of them in turn with either colour.
     if let (ViewClass::Seat(viewer), 1) = (class, nth / 2 % 2) {
-        for both in openings::opening(nth / 4, viewer) {
+        for both in openings::opening(nth / 8, viewer) {
             let games = walk.now();
             let after = [
                 games[0].after(&both[0]).ok()?,

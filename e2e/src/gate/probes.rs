@@ -108,8 +108,6 @@ mod tests {
                 *game = game.after(uci).expect("a legal move");
             }
         }
-        // It is Black's turn; White looks on after one more half-move.
-        let games = games.map(|game| game.after("h7h6").expect("a legal move"));
         let vain = vain_moves(&games, Side::White);
         let blocked = vain.iter().find(|vain| vain.uci == "d2d4");
         assert!(blocked.is_some_and(|vain| vain.hides_something), "{vain:?}");
