@@ -51,7 +51,7 @@ enum Step {
     Integration,
     /// Black-box tests of the whole stack
     BlackBox,
-    /// The gate must find every deliberate leak
+    /// The gate must find every deliberate leak; only when it is named
     Mutants,
     /// Two real browsers on two gateways
     Browser,
@@ -68,7 +68,11 @@ enum Done {
 pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     let steps: Vec<Step> = Step::value_variants()
         .iter()
-        .filter(|step| args.steps.is_empty() || args.steps.contains(step))
+        .filter(|step| match args.steps.as_slice() {
+            // It compiles game-api once more, and plays some minutes.
+            [] => **step != Step::Mutants,
+            named => named.contains(step),
+        })
         .copied()
         .collect();
     let mut bench = Workbench::new()?;
