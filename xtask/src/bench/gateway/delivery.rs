@@ -43,13 +43,13 @@ pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
     }
     let client = connect_nats(&ground.stack.nats_addresses.relay_url).await?;
     let hops = hops(&client, begun + LASTING).await?;
-    let mut moved = Vec::new();
+    let mut shown = Vec::new();
     while let Some(table) = playing.join_next().await {
-        moved.extend(table.context("a game's task")??);
+        shown.extend(table.context("a game's task")??);
     }
     let took = begun.elapsed().saturating_sub(WARMING).as_secs_f64();
-    report.figure("accepted", moved.len() as f64 / took, "moves/s");
-    tell(report, &moved, &hops);
+    report.figure("accepted", shown.len() as f64 / took, "moves/s");
+    tell(report, &shown, &hops);
     Ok(())
 }
 
@@ -65,7 +65,7 @@ async fn play(
         let due = first + every * nth;
         tokio::time::sleep_until(due.into()).await;
         match table.play().await? {
-            Some(moved) if due >= counted_from => moves.push(moved),
+            Some(shown) if due >= counted_from => moves.push(shown),
             Some(_) => {}
             None => break,
         }
@@ -91,13 +91,13 @@ async fn hops(client: &Client, until: Instant) -> Result<Latencies> {
     Ok(Latencies::new(taken))
 }
 
-fn tell(report: &mut Report, moved: &[Moved], hops: &Latencies) {
+fn tell(report: &mut Report, shown: &[Moved], hops: &Latencies) {
     let millis = |latencies: &Latencies, percent| latencies.percentile(percent).as_secs_f64() * 1e3;
-    let of = |part: fn(&Moved) -> Duration| Latencies::new(moved.iter().map(part).collect());
-    let commit = of(|moved| moved.since_commit);
+    let of = |part: fn(&Moved) -> Duration| Latencies::new(shown.iter().map(part).collect());
+    let commit = of(|shown| shown.since_commit);
     for (name, latencies) in [
-        ("command to ack", &of(|moved| moved.to_ack)),
-        ("command to opponent", &of(|moved| moved.to_opponent)),
+        ("command to ack", &of(|shown| shown.to_ack)),
+        ("command to opponent", &of(|shown| shown.to_opponent)),
         ("commit to opponent", &commit),
         ("a bare NATS hop beside it", hops),
     ] {

@@ -26,8 +26,8 @@ const OF_A_GAME: usize = 10;
 /// Calls, and connections being opened, at once.
 const AT_ONCE: usize = 64;
 /// Nobody is away for so long.
-const DEADLINE: Duration = Duration::from_secs(60);
-/// Postgres tells of a session's transactions at most so much later (PGSTAT_IDLE_INTERVAL).
+const DEADLINE: Duration = Duration::from_mins(1);
+/// Postgres tells of a session's transactions at most so much later (`PGSTAT_IDLE_INTERVAL`).
 const STATISTICS_DELAY: Duration = Duration::from_secs(11);
 /// Bytes of an event of the bare server.
 const BARE_BYTES: usize = 400;

@@ -48,7 +48,7 @@ fn tell(report: &mut Report, who: &str, per_socket: f64) {
 async fn fill(
     ground: &Ground,
     count: usize,
-    watched: impl Fn(usize) -> (Uuid, Option<usize>),
+    watched: impl Fn(usize) -> (Uuid, Option<usize>) + Send + Sync,
 ) -> Result<f64> {
     // What games cost to make is not what sockets cost to hold.
     ground.stack.gateways[0].restart().await?;

@@ -133,7 +133,7 @@ fn script(moves: usize) -> Result<Vec<String>> {
 fn attempt(moves: usize, seed: u64) -> Option<Vec<String>> {
     let mut random = seed;
     let (mut position, mut script) = (Position::default(), Vec::new());
-    let mut seen = HashSet::new();
+    let mut boards = HashSet::new();
     let mut quiet = 0;
     while script.len() < moves {
         let legal = position.moves();
@@ -144,7 +144,7 @@ fn attempt(moves: usize, seed: u64) -> Option<Vec<String>> {
             next.play(uci).ok()?;
             let board = next.board();
             let lives = board.contains('K') && board.contains('k') && !next.moves().is_empty();
-            (lives && seen.insert(board)).then(|| (uci.clone(), next))
+            (lives && boards.insert(board)).then(|| (uci.clone(), next))
         })?;
         let pieces = |position: &Position| position.board().replace('.', "").len();
         let pawns = |position: &Position| position.board().replace(|c| c != 'P' && c != 'p', ".");

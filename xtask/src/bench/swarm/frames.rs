@@ -81,7 +81,7 @@ fn header(length: usize, mask: u8) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length), _) if length < 126 => frame.push(mask | length),
         (_, Ok(length)) => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend_from_slice(&length.to_be_bytes());
         }
         _ => {

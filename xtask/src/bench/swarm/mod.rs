@@ -143,7 +143,10 @@ async fn follow(mut wire: Wire, visitor: Visitor, tally: Arc<Tally>) -> Result<(
                 left %= of_a_frame;
             }
         }
-        Manner::Deaf => return Ok(wire.hold().await),
+        Manner::Deaf => {
+            wire.hold().await;
+            return Ok(());
+        }
     }
     tally.ended.fetch_add(1, Ordering::Relaxed);
     Ok(())
