@@ -95,7 +95,11 @@ pub async fn run_with(
         config: config.relay.clone(),
         look_now: Arc::clone(&look_now),
     };
-    tracing::info!(outbox.relay = %owner, "relay starting");
+    tracing::info!(
+        outbox.relay = %owner,
+        ops.addr = ops_listener.local_addr().ok().map(tracing::field::display),
+        "relay starting"
+    );
 
     serve_ops(&life, ops_listener, &metrics, status.clone(), database);
     let watcher = Watcher {

@@ -18,6 +18,7 @@ mod run_dir;
 mod secret;
 mod services;
 mod stack;
+mod staging;
 
 pub use child::{Child, ChildSpec, State, first_given_up};
 pub use interrupt::Interrupts;
@@ -31,3 +32,4 @@ pub use relays::{Relays, RelaysOptions};
 pub use run_dir::RunDir;
 pub use services::ServiceBinaries;
 pub use stack::{Stack, StackOptions};
+pub use staging::Staging;

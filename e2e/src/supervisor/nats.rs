@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,6 +22,9 @@ use crate::provision::{NatsServer, RunAs};
 const READY_DEADLINE: Duration = Duration::from_mins(5);
 /// It writes what it has and closes its clients.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The name of a lone server.
+const NAME: &str = "nats-server";
 
 /// The password of the user for whoever wants to look.
 const READER_PASSWORD: &str = "reader";
@@ -124,6 +128,11 @@ pub async fn connect(urls: &str) -> Result<async_nats::Client> {
 }
 
 impl Nats {
+    /// Where the server of a run keeps its streams.
+    pub(super) fn store(run_dir: &RunDir) -> PathBuf {
+        store_of(&run_dir.path().join(NAME))
+    }
+
     /// Writes the configuration, starts the server and waits until it greets.
     ///
     /// # Errors
@@ -142,7 +151,7 @@ impl Nats {
             durability,
         };
         let monitor = format!("http: \"{}\"\n", loopback(ports.monitor));
-        let child = Child::start(node.spec("nats-server", ports.clients, &monitor)?);
+        let child = Child::start(node.spec(NAME, ports.clients, &monitor)?);
         child.ready().await?;
         let monitoring = Monitoring {
             url: format!("http://{}", loopback(ports.monitor)),
@@ -156,6 +165,10 @@ impl Nats {
             },
         })
     }
+}
+
+fn store_of(home: &Path) -> PathBuf {
+    home.join("store")
 }
 
 /// What nats-servers of one run have in common.
@@ -172,7 +185,7 @@ impl Node<'_> {
         let home = self.run_dir.path().join(name);
         fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
         let config = home.join("nats.conf");
-        let store = home.join("store").display().to_string();
+        let store = store_of(&home).display().to_string();
         let text = configuration(name, port, &store, self.users, self.durability) + more;
         fs::write(&config, text)
             .with_context(|| format!("{} cannot be written", config.display()))?;

@@ -1,8 +1,10 @@
 //! Which ports the stack listens on, all on the loopback address.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::nats::NatsPorts;
 
@@ -121,19 +123,33 @@ impl Ports {
     }
 }
 
-/// So many ports that nobody listens on, no two alike.
+/// Below the ports that systems give to outgoing connections: one of those would take the port of a
+/// program that is down for a moment.
+const SEARCHED: std::ops::Range<u16> = 16_384..32_768;
+
+/// So many ports that nobody listens on, no two alike, and not given to this process before until
+/// all others were.
 ///
 /// # Errors
 /// The system has no free port.
 pub(super) fn free_ports(count: usize) -> Result<Vec<u16>> {
-    // All at once: a port that is held cannot be given twice.
-    let held = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("no free port")?;
-    held.iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
+    static START: LazyLock<u16> = LazyLock::new(|| rand::random_range(SEARCHED));
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    let mut free = Vec::with_capacity(count);
+    for _ in SEARCHED {
+        if free.len() == count {
+            break;
+        }
+        let step = TRIED.fetch_add(1, Ordering::Relaxed) + usize::from(*START - SEARCHED.start);
+        let port = SEARCHED.start + u16::try_from(step % SEARCHED.len())?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            free.push(port);
+        }
+    }
+    if free.len() < count {
+        bail!("no {count} free ports from {} on", SEARCHED.start);
+    }
+    Ok(free)
 }
 
 /// A port on the loopback address.

@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tempfile::TempDir;
 
 use super::child::Child;
 use super::nats::{Nats, NatsAddresses, NatsPorts};
@@ -16,6 +17,7 @@ use super::ports::{free_ports, loopback};
 use super::postgres::{Durability, Postgres};
 use super::run_dir::RunDir;
 use super::services::Service;
+use super::staging::{Staging, stage_in_memory};
 use crate::environment::workspace_root;
 use crate::provision::{NatsServer, PostgresBinaries};
 
@@ -34,6 +36,8 @@ pub struct RelaysOptions {
     pub durability: Durability,
     /// What a power cut may take away from the nats-servers.
     pub broker_durability: Durability,
+    /// Where a lone nats-server stages batches.
+    pub staging: Staging,
     /// Further variables for the relays.
     pub extra_env: Vec<(String, String)>,
 }
@@ -53,6 +57,7 @@ pub struct Relays {
     ops_ports: Vec<u16>,
     options: RelaysOptions,
     run_dir: RunDir,
+    _staged: Option<TempDir>,
 }
 
 impl Relays {
@@ -73,6 +78,10 @@ impl Relays {
         migrate(&postgres).await?;
         let server = NatsServer::provision(&tools)?;
         let durability = options.broker_durability;
+        let staged = match options.staging {
+            Staging::Disk => None,
+            Staging::Memory => Some(stage_in_memory(&Nats::store(&run_dir))?),
+        };
         let (nats, nats_addresses) = if options.nats_nodes == 1 {
             let nats = Nats::start(&server, &run_dir, nats_ports, durability).await?;
             (vec![nats.child], nats.addresses)
@@ -89,6 +98,7 @@ impl Relays {
             ops_ports: ports,
             options,
             run_dir,
+            _staged: staged,
         })
     }
 

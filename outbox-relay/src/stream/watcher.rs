@@ -278,7 +278,8 @@ fn max_payload(server: usize, info: &Info) -> usize {
     }
 }
 
-/// Only a stream that is more than half full can evict a fence soon; there, the oldest quarter.
+/// Only a stream that is more than half full can evict a fence soon; there, the older half. The
+/// limit may count bytes and this counts messages: half leaves room for the newer ones to be larger.
 fn renew_below(info: &Info) -> u64 {
     let (config, state) = (&info.config, &info.state);
     let half_full = |used: u64, limit: i64| {
@@ -288,5 +289,5 @@ fn renew_below(info: &Info) -> u64 {
     {
         return 0;
     }
-    state.first_sequence + (state.last_sequence - state.first_sequence) / 4
+    state.first_sequence + (state.last_sequence - state.first_sequence) / 2
 }

@@ -19,20 +19,20 @@ async fn an_owner_renews_its_fences_before_the_stream_pushes_them_out(pool: PgPo
         stream.last_seq().await >= 64
     })
     .await;
-    for round in 1..=20 {
+    for round in 1..=14 {
         // A tenth of the stream.
         let last = round * 10;
         outbox
             .append_large("a", (last - 9)..=last, EVENT_BYTES)
             .await;
         outbox.until_drained().await;
-        until("no fence stands in the oldest quarter", || async {
+        until("no fence stands in the older half", || async {
             let (first, last) = stream.bounds().await;
             if stream.bytes().await < 1_048_576 / 2 {
                 return true; // far from its limits
             }
             let fences = stream.fences().await;
-            fences.iter().all(|at| *at >= first + (last - first) / 4)
+            fences.iter().all(|at| *at >= first + (last - first) / 2)
         })
         .await;
     }

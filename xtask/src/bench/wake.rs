@@ -8,9 +8,8 @@ use sqlx::postgres::PgListener;
 use tokio::task::JoinSet;
 
 use super::Load;
-use super::relay::SyncMode;
 use super::relay::latency;
-use super::relay_rig::RelayRig;
+use super::relay_rig::{RelayRig, SyncMode};
 use super::report::Report;
 use super::traffic::{Bell, Pace, Waking, produce};
 
@@ -75,7 +74,7 @@ pub(crate) async fn measure(args: &Args, load: Load) -> Result<Report> {
         tracing::info!("{} events/s, {}", args.rate, waking.label());
         let listen = matches!(waking, Waking::NotifyAfter | Waking::NotifyInside);
         let env = [("OUTBOX_LISTEN", if listen { "true" } else { "false" })];
-        let rig = RelayRig::start(SyncMode::Default.durability(), &env).await?;
+        let rig = RelayRig::start(SyncMode::Default, &env).await?;
         let taken = latency::take(&rig, waking, args.rate, lasts).await;
         rig.end().await;
         let taken = taken?;
@@ -88,7 +87,7 @@ pub(crate) async fn measure(args: &Args, load: Load) -> Result<Report> {
 /// Each way of waking once, on the same servers, without a relay.
 async fn throughputs(args: &Args, lasts: Duration, report: &mut Report) -> Result<()> {
     report.section(format!("{} clients, one event a transaction", args.clients));
-    let rig = RelayRig::prepare(SyncMode::Default.durability(), &[]).await?;
+    let rig = RelayRig::prepare(SyncMode::Default, &[]).await?;
     let outcome = async {
         let _heard = hear(&rig).await?;
         // The first run meets cold files: it is not counted.

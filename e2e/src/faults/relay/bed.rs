@@ -16,7 +16,7 @@ use crate::outbox::{
     Audit, Backlog, Counters, Pace, Produced, Producer, ProducerPlan, Verdict, pending_now,
     read_ledger, read_whole_stream,
 };
-use crate::supervisor::{Child, Relays, RelaysOptions, connect_nats};
+use crate::supervisor::{Child, Relays, RelaysOptions, Staging, connect_nats};
 
 /// Producers, the backlog's follower, and a question in between.
 const CONNECTIONS_MAX: u32 = 6;
@@ -57,6 +57,7 @@ impl Bed {
             relays: plan.relays,
             nats_nodes,
             durability: plan.durability,
+            staging: Staging::Disk,
             broker_durability: plan.durability,
             extra_env: env.collect(),
         };

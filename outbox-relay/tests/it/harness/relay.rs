@@ -93,42 +93,45 @@ impl Relay {
 /// A relay as a process of its own, with its log in a file.
 pub(crate) struct Process {
     child: Child,
-    ops: String,
     log: NamedTempFile,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the relay at {} logged:\n{}", self.ops, self.log());
+            eprintln!("relay {:?} logged:\n{}", self.child.id(), self.log());
         }
     }
 }
 
 impl Process {
     pub(crate) async fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
-        let port = free_port().await;
-        let address = format!("127.0.0.1:{port}");
         let log = NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
             .env_clear()
             .envs(variables(outbox, nats, more))
-            .env("OPS_ADDR", &address)
+            .env("OPS_ADDR", "127.0.0.1:0")
             .env("RUST_LOG", "info")
             .stdout(Stdio::null())
             .stderr(log.reopen().unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self {
-            child,
-            ops: format!("http://{address}"),
-            log,
-        }
+        Self { child, log }
+    }
+
+    /// Where its ops port is; it logs the address.
+    async fn ops(&self) -> String {
+        const BEFORE: &str = "ops.addr=";
+        self.until_logged(BEFORE).await;
+        let log = self.log();
+        let (_, rest) = log.split_once(BEFORE).unwrap();
+        let address = rest.split_whitespace().next().unwrap();
+        format!("http://{address}")
     }
 
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        metric(&self.ops, series).await
+        metric(&self.ops().await, series).await
     }
 
     /// What it has logged so far.
@@ -198,11 +201,6 @@ pub(crate) async fn signal(pid: u32, name: &str) {
         .await
         .unwrap();
     assert!(status.success());
-}
-
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 async fn get(url: &str) -> (u16, String) {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use e2e::environment;
-use e2e::supervisor::{Durability, connect_nats};
+use e2e::supervisor::connect_nats;
 
 use super::held_open::HeldOpen;
 use super::machine::fsync_ms;
-use super::relay_rig::RelayRig;
+use super::relay_rig::{RelayRig, SyncMode};
 use super::report::{Bound, Budget, Report};
 use super::{Load, event, raw};
 use drain::{Drained, drain, vacuum};
@@ -29,7 +29,8 @@ held     the same backlog twice: while a transaction is held open elsewhere, and
 latency  from a producer's commit to a consumer of the stream, at 1 and at --rate events a second, \
 beside the naive loop at --rate
 
-Each on a nats-server that syncs every write (sync_interval: always) and on one that does not.";
+Each on a nats-server that syncs every write (sync_interval: always), on one that does so and stages \
+batches in memory, and on one that does not.";
 
 /// Batches in flight, the relay's default of `OUTBOX_WORKERS`.
 const WORKERS: u64 = 4;
@@ -56,7 +57,7 @@ pub(crate) struct Args {
 
     /// How the nats-server syncs; can be given several times
     #[arg(long = "sync", value_enum, value_name = "SYNC",
-          default_values_t = [SyncMode::Always, SyncMode::Default])]
+          default_values_t = SyncMode::ALL)]
     syncs: Vec<SyncMode>,
 
     /// Events of the backlog that is drained
@@ -84,36 +85,11 @@ enum Part {
     Latency,
 }
 
-/// When the nats-server's writes are on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SyncMode {
-    /// Before they are acknowledged
-    Always,
-    /// Within two minutes, the server's default
-    Default,
-}
-
-impl SyncMode {
-    pub(super) fn durability(self) -> Durability {
-        match self {
-            Self::Always => Durability::PowerCut,
-            Self::Default => Durability::Kill,
-        }
-    }
-
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Always => "sync_interval: always",
-            Self::Default => "sync_interval: default",
-        }
-    }
-}
-
 impl Default for Args {
     fn default() -> Self {
         Self {
             parts: vec![Part::Drain, Part::Held, Part::Latency],
-            syncs: vec![SyncMode::Always, SyncMode::Default],
+            syncs: SyncMode::ALL.to_vec(),
             events: EVENTS,
             rate: RATE,
             seconds: SECONDS,
@@ -133,7 +109,7 @@ pub(crate) async fn measure(args: &Args, load: Load) -> Result<Report> {
     for sync in &args.syncs {
         for part in &args.parts {
             // Each on servers of its own: what one leaves behind is not another's load.
-            let rig = RelayRig::start(sync.durability(), &[]).await?;
+            let rig = RelayRig::start(*sync, &[]).await?;
             let run = Run {
                 rig: &rig,
                 sync: *sync,

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::supervisor::Durability;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,7 +14,7 @@ use super::schema::{self, SCHEMA, extent, wal_bytes};
 use crate::bench::event;
 use crate::bench::held_open::HeldOpen;
 use crate::bench::processes::Processes;
-use crate::bench::relay_rig::RelayRig;
+use crate::bench::relay_rig::{RelayRig, SyncMode};
 use crate::bench::report::Report;
 use crate::bench::scrape::Scrape;
 
@@ -64,7 +63,7 @@ impl Plan {
 
 /// A layout of its own, without relay and stream.
 pub(super) async fn without_stream(layout: Layout, plan: Plan, report: &mut Report) -> Result<()> {
-    let rig = RelayRig::prepare(Durability::Kill, &[]).await?;
+    let rig = RelayRig::prepare(SyncMode::Default, &[]).await?;
     let outcome = layout_on(&rig, layout, plan, report).await;
     rig.end().await;
     outcome
@@ -196,7 +195,7 @@ async fn tell_vacuum(pool: &PgPool, schema: &str, table: &str, report: &mut Repo
 
 /// The outbox as it is, with a relay and a stream.
 pub(super) async fn with_relay(plan: Plan, report: &mut Report) -> Result<()> {
-    let rig = RelayRig::start(Durability::PowerCut, &[]).await?;
+    let rig = RelayRig::start(SyncMode::Always, &[]).await?;
     let outcome = relay_on(&rig, plan, report).await;
     rig.end().await;
     outcome
