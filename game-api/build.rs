@@ -1,4 +1,4 @@
-//! Lists the built page (`web/dist`) for `src/page` to embed. Without it the crate compiles all the
+//! Lists the built page (`target/web/dist`) for `src/page` to embed. Without it the crate compiles all the
 //! same, and serves a page that says how to build it.
 
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/web/dist");
     // Cargo runs this again on every build while a path that it watches does not exist. Where the
     // sources cannot be written to, that is all that happens.
     let _ = fs::create_dir_all(&dist);

@@ -1,23 +1,11 @@
-//! Builds what runs: the page first, since game-api embeds it, then the services.
+//! Builds the services.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use e2e::environment::{self, names};
 use e2e::supervisor::ServiceBinaries;
-
-/// What the page is built from, below `web/`.
-const PAGE_SOURCES: [&str; 7] = [
-    "src",
-    "public",
-    "index.html",
-    "package.json",
-    "package-lock.json",
-    "tsconfig.json",
-    "vite.config.ts",
-];
 
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
@@ -85,80 +73,6 @@ pub(crate) fn relay(dev: bool) -> Result<PathBuf> {
     }
     run(&mut build)?;
     Ok(environment::target_dir().join(profile).join("outbox-relay"))
-}
-
-/// Builds the page into `web/dist`, where Node is; game-api compiles without it too.
-pub(crate) fn page() -> Result<()> {
-    let web = web_dir();
-    if !web.join("package.json").is_file() {
-        tracing::info!("there is no web/: game-api serves a page that says so");
-        return Ok(());
-    }
-    // An untouched page keeps its files, and game-api, which embeds them, is not compiled again.
-    if is_page_fresh(&web) {
-        return Ok(());
-    }
-    if environment::on_path("npm").is_none() {
-        tracing::warn!(
-            "npm is not on PATH, so the page is not built: install Node 20 or later for it"
-        );
-        return Ok(());
-    }
-    tracing::info!("building the page");
-    npm_ci()?;
-    run(npm().args(["run", "--silent", "build"]))
-}
-
-/// Whether `web/dist` is newer than everything that it is built from.
-fn is_page_fresh(web: &Path) -> bool {
-    let built = modified(&web.join("dist/index.html"));
-    let sources = PAGE_SOURCES
-        .iter()
-        .filter_map(|source| newest(&web.join(source)))
-        .max();
-    built.is_some() && built > sources
-}
-
-/// When a file, or the newest file below a directory, was modified.
-fn newest(path: &Path) -> Option<SystemTime> {
-    if path.is_file() {
-        return modified(path);
-    }
-    std::fs::read_dir(path)
-        .ok()?
-        .flatten()
-        .filter_map(|entry| newest(&entry.path()))
-        .max()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|meta| meta.modified()).ok()
-}
-
-/// Installs exactly what `package-lock.json` names, unless it is installed already.
-pub(crate) fn npm_ci() -> Result<()> {
-    let web = web_dir();
-    let installed = modified(&web.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= modified(&web.join("package-lock.json")) {
-        return Ok(());
-    }
-    run(npm().args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))
-}
-
-/// npm, in `web/`.
-pub(crate) fn npm() -> Command {
-    let mut npm = Command::new("npm");
-    // Nothing outside target/ and web/.
-    npm.current_dir(web_dir()).env(
-        "npm_config_cache",
-        environment::target_dir().join("npm-cache"),
-    );
-    npm
-}
-
-/// Where the page's sources are.
-pub(crate) fn web_dir() -> PathBuf {
-    environment::workspace_root().join("web")
 }
 
 /// Where cargo puts the binaries: beside this one.

@@ -6,6 +6,7 @@ mod chaos;
 mod console;
 mod dependencies;
 mod gate;
+mod page;
 mod play;
 mod smoke;
 mod sqlx;

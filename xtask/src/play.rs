@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use e2e::environment::{self, names};
-use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, State};
+use e2e::supervisor::{Durability, Interrupts, Ports, Stack, StackOptions, Staging, State};
 
 use crate::console::say;
-use crate::{build, smoke};
+use crate::{build, page, smoke};
 
 /// What `--help` says beyond one line.
 pub(crate) const HELP: &str = "\
@@ -46,13 +46,14 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     let nats_url = environment::read(names::NATS_URL);
     // Before a build of minutes, not after it.
     ports.check_free(database_url.is_none(), nats_url.is_none())?;
-    build::page()?;
+    page::build()?;
     let options = StackOptions {
         name: "play",
         ports,
         binaries: build::services()?,
         durability: Durability::PowerCut,
         broker_durability: Durability::PowerCut,
+        staging: Staging::Disk,
         database_url,
         nats_url,
         extra_env: vec![],

@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use e2e::environment::{self, names};
-use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions};
+use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions, Staging};
 
-use crate::build::{self, cargo, npm, web_dir};
+use crate::build::{self, cargo};
 use crate::console::say;
+use crate::page;
 use crate::workbench::Workbench;
 use crate::{dependencies, sqlx};
 
@@ -175,7 +176,7 @@ fn cargo_with(args: &[&str]) -> Command {
 }
 
 async fn web(bench: &mut Workbench) -> Result<Done> {
-    if !web_dir().join("package.json").is_file() {
+    if !page::sources().join("package.json").is_file() {
         return Ok(Done::Skipped("there is no web/".to_owned()));
     }
     if environment::on_path("npm").is_none() {
@@ -183,10 +184,10 @@ async fn web(bench: &mut Workbench) -> Result<Done> {
             "npm is not on PATH: install Node 20 or later".to_owned(),
         ));
     }
-    build::npm_ci()?;
-    build::page()?;
+    page::install()?;
+    page::build()?;
     for script in ["check", "test"] {
-        let mut command = npm();
+        let mut command = page::npm();
         command.args(["run", "--silent", script]);
         bench.run(command).await?;
     }
@@ -244,15 +245,10 @@ async fn mutants(bench: &mut Workbench) -> Result<()> {
 }
 
 async fn browser(bench: &mut Workbench) -> Result<Done> {
-    let script = web_dir().join("e2e/two-players.mjs");
-    if !script.is_file() {
+    let script = page::workshop().join("e2e/two-players.mjs");
+    if environment::on_path("npm").is_none() {
         return Ok(Done::Skipped(
-            "there is no web/e2e/two-players.mjs".to_owned(),
-        ));
-    }
-    if environment::on_path("node").is_none() {
-        return Ok(Done::Skipped(
-            "node is not on PATH: install Node 20 or later".to_owned(),
+            "npm is not on PATH: install Node 20 or later".to_owned(),
         ));
     }
     let Some(chromium) = chromium() else {
@@ -260,7 +256,8 @@ async fn browser(bench: &mut Workbench) -> Result<Done> {
             "no chromium was found (Debian: apt-get install chromium)".to_owned(),
         ));
     };
-    build::page()?;
+    page::install()?;
+    page::build()?;
     let binaries = fresh_binaries(bench).await?;
     let options = StackOptions {
         name: "test",
@@ -268,6 +265,7 @@ async fn browser(bench: &mut Workbench) -> Result<Done> {
         binaries,
         durability: Durability::Kill,
         broker_durability: Durability::PowerCut,
+        staging: Staging::Disk,
         database_url: None,
         nats_url: None,
         extra_env: vec![],

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::environment;
-use crate::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions};
+use crate::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions, Staging};
 
 /// All viewers have one address, and a few accounts play a hundred games.
 const UNLIMITED: [&str; 6] = [
@@ -36,6 +36,7 @@ pub async fn stack(binaries: ServiceBinaries, mutant: Option<&str>) -> Result<St
         binaries,
         durability: Durability::Kill,
         broker_durability: Durability::Kill,
+        staging: Staging::Disk,
         database_url: None,
         nats_url: None,
         extra_env,

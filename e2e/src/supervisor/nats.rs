@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use super::child::{Child, ChildSpec};
 use super::ports::loopback;
@@ -15,6 +16,7 @@ use super::process::Launch;
 use super::readiness::Readiness;
 use super::run_dir::RunDir;
 use super::secret;
+use super::staging::{Staging, stage_in_memory};
 use crate::provision::{NatsServer, RunAs};
 
 /// nats-server starts in milliseconds. After `kill -9` it reads through a stream whose messages may
@@ -83,6 +85,8 @@ pub struct Nats {
     pub child: Child,
     /// Where it is reached.
     pub addresses: NatsAddresses,
+    /// What it stages in memory; goes with the server.
+    pub staged: Option<TempDir>,
 }
 
 /// A user of the server: what it may publish, what of that it may not, what it may subscribe to.
@@ -128,11 +132,6 @@ pub async fn connect(urls: &str) -> Result<async_nats::Client> {
 }
 
 impl Nats {
-    /// Where the server of a run keeps its streams.
-    pub(super) fn store(run_dir: &RunDir) -> PathBuf {
-        store_of(&run_dir.path().join(NAME))
-    }
-
     /// Writes the configuration, starts the server and waits until it greets.
     ///
     /// # Errors
@@ -142,6 +141,7 @@ impl Nats {
         run_dir: &RunDir,
         ports: NatsPorts,
         durability: Durability,
+        staging: Staging,
     ) -> Result<Self> {
         let users = users();
         let node = Node {
@@ -151,6 +151,10 @@ impl Nats {
             durability,
         };
         let monitor = format!("http: \"{}\"\n", loopback(ports.monitor));
+        let staged = match staging {
+            Staging::Disk => None,
+            Staging::Memory => Some(stage_in_memory(&store_of(&run_dir.path().join(NAME)))?),
+        };
         let child = Child::start(node.spec(NAME, ports.clients, &monitor)?);
         child.ready().await?;
         let monitoring = Monitoring {
@@ -159,6 +163,7 @@ impl Nats {
         };
         Ok(Self {
             child,
+            staged,
             addresses: NatsAddresses {
                 monitoring: Some(monitoring),
                 ..addresses(&[ports.clients], &users)

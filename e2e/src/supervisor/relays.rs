@@ -17,7 +17,7 @@ use super::ports::{free_ports, loopback};
 use super::postgres::{Durability, Postgres};
 use super::run_dir::RunDir;
 use super::services::Service;
-use super::staging::{Staging, stage_in_memory};
+use super::staging::Staging;
 use crate::environment::workspace_root;
 use crate::provision::{NatsServer, PostgresBinaries};
 
@@ -78,17 +78,14 @@ impl Relays {
         migrate(&postgres).await?;
         let server = NatsServer::provision(&tools)?;
         let durability = options.broker_durability;
-        let staged = match options.staging {
-            Staging::Disk => None,
-            Staging::Memory => Some(stage_in_memory(&Nats::store(&run_dir))?),
-        };
-        let (nats, nats_addresses) = if options.nats_nodes == 1 {
-            let nats = Nats::start(&server, &run_dir, nats_ports, durability).await?;
-            (vec![nats.child], nats.addresses)
+        let (nats, nats_addresses, staged) = if options.nats_nodes == 1 {
+            let nats =
+                Nats::start(&server, &run_dir, nats_ports, durability, options.staging).await?;
+            (vec![nats.child], nats.addresses, nats.staged)
         } else {
             let nodes = options.nats_nodes;
             let cluster = NatsCluster::start(&server, &run_dir, nodes, durability).await?;
-            (cluster.nodes, cluster.addresses)
+            (cluster.nodes, cluster.addresses, None)
         };
         Ok(Self {
             relays: vec![],

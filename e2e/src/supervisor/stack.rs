@@ -12,6 +12,7 @@ use super::postgres::{Durability, Postgres, PostgresAddresses};
 use super::run_dir::RunDir;
 use super::secret;
 use super::services::{Recipe, ServiceBinaries};
+use super::staging::Staging;
 use crate::provision::{NatsServer, PostgresBinaries};
 
 /// What a stack is made of.
@@ -27,6 +28,8 @@ pub struct StackOptions {
     pub durability: Durability,
     /// What a power cut may take away from a private nats-server.
     pub broker_durability: Durability,
+    /// Where a private nats-server stages batches.
+    pub staging: Staging,
     /// A running Postgres to use instead of a private one.
     pub database_url: Option<String>,
     /// A running nats-server to use instead of a private one.
@@ -195,6 +198,7 @@ async fn private_nats(tools: &Path, run_dir: &RunDir, options: &StackOptions) ->
         run_dir,
         options.ports.of_nats(),
         options.broker_durability,
+        options.staging,
     )
     .await
 }

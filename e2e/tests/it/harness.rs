@@ -9,7 +9,7 @@ use e2e::client::{Api, Follower, Happening, NewGame, Session, Transport, new_id}
 use e2e::environment::{self, names};
 use e2e::history::judge;
 use e2e::load::GameRecord;
-use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions};
+use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions, Staging};
 use uuid::Uuid;
 
 /// Nothing that these tests wait for takes longer, on a slow and busy machine.
@@ -60,6 +60,7 @@ pub(crate) async fn stack(extra_env: Vec<(String, String)>) -> Stack {
         binaries: binaries(),
         durability: Durability::Kill,
         broker_durability: Durability::PowerCut,
+        staging: Staging::Disk,
         database_url: None,
         nats_url: None,
         extra_env: env,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use e2e::environment;
 use e2e::provision::{NatsServer, PostgresBinaries};
-use e2e::supervisor::{Durability, Nats, Ports, Postgres, RunDir, connect_nats};
+use e2e::supervisor::{Durability, Nats, Ports, Postgres, RunDir, Staging, connect_nats};
 use futures_util::StreamExt;
 use sqlx::{ConnectOptions, PgConnection};
 
@@ -74,9 +74,15 @@ async fn jetstream_works_for_the_relay_and_nobody_can_empty_the_stream() {
     let server =
         NatsServer::provision(&environment::target_dir().join("tools")).expect("nats-server");
     let ports = Ports::free(0, 0).expect("ports").of_nats();
-    let nats = Nats::start(&server, &run_dir, ports, Durability::PowerCut)
-        .await
-        .expect("started");
+    let nats = Nats::start(
+        &server,
+        &run_dir,
+        ports,
+        Durability::PowerCut,
+        Staging::Disk,
+    )
+    .await
+    .expect("started");
 
     let relay = connect_nats(&nats.addresses.relay_url)
         .await

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::environment;
 use e2e::provision::NatsServer;
-use e2e::supervisor::{Child, Durability, Nats, Ports, RunDir, State};
+use e2e::supervisor::{Child, Durability, Nats, Ports, RunDir, Staging, State};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 async fn nats() -> (RunDir, Nats) {
@@ -12,9 +12,15 @@ async fn nats() -> (RunDir, Nats) {
     let run_dir = RunDir::create(&target, "e2e").expect("a run directory");
     let server = NatsServer::provision(&target.join("tools")).expect("nats-server");
     let ports = Ports::free(0, 0).expect("ports").of_nats();
-    let nats = Nats::start(&server, &run_dir, ports, Durability::PowerCut)
-        .await
-        .expect("started");
+    let nats = Nats::start(
+        &server,
+        &run_dir,
+        ports,
+        Durability::PowerCut,
+        Staging::Disk,
+    )
+    .await
+    .expect("started");
     (run_dir, nats)
 }
 

@@ -10,7 +10,7 @@ use axum::routing::get;
 
 use crate::problem::{Problem, Reason};
 
-/// Path and content of every file of `web/dist`, as listed by `build.rs`.
+/// Path and content of every file of `target/web/dist`, as listed by `build.rs`.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page_files.rs"));
 
 /// Served in place of a page that was not built.

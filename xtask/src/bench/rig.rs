@@ -6,7 +6,7 @@
 
 use anyhow::{Context as _, Result};
 use e2e::environment;
-use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions};
+use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions, Staging};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -24,6 +24,8 @@ pub(crate) struct RigOptions {
     pub(crate) relays: usize,
     /// What a power cut may take from the broker.
     pub(crate) broker: Durability,
+    /// Where it stages batches.
+    pub(crate) staging: Staging,
     /// Further variables for the services.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -39,6 +41,7 @@ pub(crate) async fn start(options: RigOptions) -> Result<Stack> {
         binaries: ServiceBinaries::in_dir(&build::release_dir())?,
         durability: Durability::PowerCut,
         broker_durability: options.broker,
+        staging: options.staging,
         database_url: None,
         nats_url: None,
         extra_env: options.env,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use e2e::client::{Api, NewGame, Session, new_id};
-use e2e::supervisor::{Durability, Stack, loopback};
+use e2e::supervisor::{Durability, Stack, Staging, loopback};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -42,6 +42,8 @@ impl Ground {
             gateways,
             relays,
             broker: Durability::PowerCut,
+            // As docker-compose.yml mounts it.
+            staging: Staging::Memory,
             env: env.into(),
         })
         .await?;
