@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use e2e::client::Answered;
 use e2e::load::Latencies;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::Method;
+use serde::Deserialize;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -106,12 +109,20 @@ async fn gateway(ground: &Ground, pool: &PgPool, games: usize) -> Result<(Latenc
     Ok((back, queries))
 }
 
+/// What is needed of a game's present state.
+#[derive(Deserialize)]
+struct Current {
+    cursor: String,
+}
+
 /// Where a spectator of each game stands now.
 async fn cursors(ground: &Ground, games: &[Uuid]) -> Result<Vec<String>> {
     let api = ground.api(0);
-    let cursors = stream::iter(games).map(|game| async {
-        let current = api.current(None, *game).await?;
-        anyhow::Ok(current.cursor)
+    let api = &api;
+    let cursors = stream::iter(games).map(|game| async move {
+        let path = format!("/v1/games/{game}");
+        let current: Answered<Current> = api.call(Method::GET, &path, None, None).await?;
+        anyhow::Ok(current.body.cursor)
     });
     cursors.buffered(AT_ONCE).try_collect().await
 }
