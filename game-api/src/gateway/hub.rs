@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use shared::ids::{GameId, PlayerId};
 use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::boards::{self, Boards};
@@ -19,6 +20,7 @@ use super::link::Link;
 use super::places::Places;
 use super::presence::{self, CachedStats, Presence, Wanted};
 use super::room::{self, Room, Seated};
+use super::turns::Turns;
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
 use crate::games::feed::Feed;
@@ -66,6 +68,7 @@ struct Inner {
     presence: Presence,
     stats: CachedStats,
     boards: Boards,
+    turns: Turns,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
 
@@ -81,6 +84,7 @@ impl Gateway {
             presence: Presence::new(parts.config.reconnect_spread),
             stats: CachedStats::default(),
             boards: Boards::new(parts.metrics.gateway_subscriptions.clone()),
+            turns: Turns::new(&parts.pool),
             parts,
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
@@ -161,11 +165,20 @@ impl Gateway {
         ended
     }
 
+    /// A turn to read the database for viewers.
+    ///
+    /// # Errors
+    /// `unavailable`: too many are before it.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.0.turns.take().await
+    }
+
     /// The game's row, from the database.
     ///
     /// # Errors
     /// `unavailable` if the database does not answer in time.
     pub(super) async fn load_game(&self, game: GameId) -> Result<Option<Game>, Problem> {
+        let _turn = self.turn().await?;
         let loaded = timeout(QUERY_MAX, games_repo::load(self.pool(), game)).await;
         let error: Box<dyn std::error::Error> = match loaded {
             Ok(Ok(row)) => return Ok(row),
@@ -185,6 +198,7 @@ impl Gateway {
         game: &Game,
         viewer: Option<PlayerId>,
     ) -> Result<Value, Problem> {
+        let _turn = self.turn().await?;
         timeout(QUERY_MAX, self.games().describe(game, viewer))
             .await
             .unwrap_or_else(|_| Err(Problem::from(Reason::Unavailable)))

@@ -21,6 +21,7 @@ pub mod room;
 pub mod socket;
 mod sse;
 pub mod subscription;
+mod turns;
 
 use std::sync::Arc;
 

@@ -223,7 +223,10 @@ impl Subscription {
         let game = self.room.game();
         let query =
             repo::events_after_n(self.gateway.pool(), game, self.class, self.position, limit);
-        let error: Box<dyn std::error::Error> = match timeout(QUERY_MAX, query).await {
+        let turn = self.gateway.turn().await?;
+        let read = timeout(QUERY_MAX, query).await;
+        drop(turn);
+        let error: Box<dyn std::error::Error> = match read {
             Ok(Ok(events)) => {
                 let frames = events
                     .iter()

@@ -22,6 +22,8 @@ pub(super) enum LogError {
     Database(#[from] sqlx::Error),
     #[error("the database did not answer in time")]
     Slow(#[from] tokio::time::error::Elapsed),
+    #[error("too much is being read right now")]
+    Crowded,
     #[error("the log has no events")]
     Empty,
     #[error("event {0:?} of the log does not follow the one before it")]
@@ -31,6 +33,7 @@ pub(super) enum LogError {
 impl Follower {
     /// Reads what follows `from` into a timeline.
     pub(super) async fn read_end(&self, from: Seq) -> Result<Timeline, LogError> {
+        let _turn = self.gateway.turn().await.map_err(|_| LogError::Crowded)?;
         let mut events = self.page(from).await?.into_iter();
         let mut timeline = Timeline::beginning_with(events.next().ok_or(LogError::Empty)?);
         for event in events {

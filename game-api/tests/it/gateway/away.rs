@@ -9,7 +9,7 @@ use super::harness::{Instance, NatsServer, numbers, relay};
 
 /// Holds games and their log, so that nothing of them is read or written until the end of the
 /// transaction: to a gateway, a Postgres that does not answer.
-async fn hold(pool: &PgPool) -> Transaction<'static, Postgres> {
+pub(super) async fn hold(pool: &PgPool) -> Transaction<'static, Postgres> {
     let mut held = pool.begin().await.unwrap();
     sqlx::query("lock table games, game_events, players in access exclusive mode")
         .execute(&mut *held)

@@ -3,6 +3,7 @@
 mod away;
 mod boards;
 mod broken;
+mod crowd;
 mod delivery;
 mod drain;
 mod harness;
