@@ -1,7 +1,6 @@
 //! `cargo xtask play --smoke`: a whole game, watched, checked and told.
 
 use anyhow::{Context, Result, bail};
-use e2e::client::Transport;
 use e2e::client::protocol::GameResult;
 use e2e::history::{Verdict, judge};
 use e2e::load::{GameRecord, Tournament, TournamentPlan};
@@ -29,13 +28,7 @@ pub(crate) async fn run(stack: &Stack, seed: u64) -> Result<()> {
         gateways[1 % gateways.len()],
         gateways[1 % gateways.len()]
     ));
-    let tournament = Tournament::start(&TournamentPlan {
-        gateways,
-        games: 1,
-        at_once: 1,
-        seed,
-        transports: vec![[Transport::WebSocket; 2]],
-    });
+    let tournament = Tournament::start(&TournamentPlan::new(gateways, 1, seed));
     let latencies = tournament.latencies.clone();
     let records = tournament.finish().await?;
     let record = records.first().context("no game was played")?;
@@ -77,12 +70,10 @@ fn tell(record: &GameRecord, verdict: &Verdict) -> Result<()> {
             .collect();
         say(format!("  {}", pairs.join("  ")));
     }
-    let last = record
-        .spectator
-        .last()
-        .context("the spectator saw nothing")?;
-    let fogged = record
-        .spectator
+    let spectator = record.spectators.first().context("nobody watched")?;
+    let watched = &spectator.recording;
+    let last = watched.last().context("the spectator saw nothing")?;
+    let fogged = watched
         .frames
         .iter()
         .filter(|recorded| {

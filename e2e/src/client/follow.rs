@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::api::{Api, Refusal, Session};
+use super::passage::{Departure, Passage};
 use super::protocol::{Control, ViewClass};
 use super::recording::Recording;
 use super::socket::{Identity, Received, Socket};
@@ -57,12 +58,14 @@ pub enum Happening {
 }
 
 /// A client that follows one game from its first frame.
+///
+/// All its calls can be given up half-way and made again: what it knows is in itself.
 #[derive(Debug)]
 pub struct Follower {
     /// What came.
     pub recording: Recording,
-    /// How often it had to connect again.
-    pub reconnects: u32,
+    /// How it came from gateway to gateway.
+    pub passages: Vec<Passage>,
     apis: Vec<Api>,
     at: usize,
     session: Option<Session>,
@@ -76,6 +79,9 @@ pub struct Follower {
     last_contact: Instant,
     last_failure: String,
     retry_pause: Duration,
+    not_before: Instant,
+    advised: Option<Duration>,
+    departure: Option<Departure>,
 }
 
 impl Follower {
@@ -91,7 +97,7 @@ impl Follower {
     ) -> Self {
         Self {
             recording: Recording::from_the_start(class),
-            reconnects: 0,
+            passages: Vec::new(),
             apis: gateways.iter().map(Api::new).collect(),
             at: home % gateways.len(),
             session,
@@ -105,6 +111,9 @@ impl Follower {
             last_contact: Instant::now(),
             last_failure: String::new(),
             retry_pause: RETRY_PAUSE_MIN,
+            not_before: Instant::now(),
+            advised: None,
+            departure: None,
         }
     }
 
@@ -149,9 +158,9 @@ impl Follower {
                 let Some(socket) = &mut self.socket else {
                     return Ok(());
                 };
-                match socket.command(self.game, command_id, at, action).await {
-                    Ok(reference) => self.command_ref = Some(reference),
-                    Err(_) => self.lost().await?,
+                // If it cannot be sent, what can still be read says why.
+                if let Ok(reference) = socket.command(self.game, command_id, at, action).await {
+                    self.command_ref = Some(reference);
                 }
                 Ok(())
             }
@@ -164,22 +173,21 @@ impl Follower {
             return self.connect().await;
         };
         match socket.next().await {
-            Ok(received) => self.receive(received).await,
+            Ok(received) => self.receive(received),
             Err(closed)
                 if closed.code.is_none()
                     || matches!(closed.code, Some(1001 | 1006 | 1011 | 1012)) =>
             {
                 self.last_failure = closed.to_string();
-                self.lost().await?;
+                self.lost(closed.code)?;
                 Ok(None)
             }
             Err(closed) => Err(closed).context("the gateway refuses this client"),
         }
     }
 
-    async fn receive(&mut self, received: Received) -> Result<Option<Happening>> {
+    fn receive(&mut self, received: Received) -> Result<Option<Happening>> {
         self.last_contact = Instant::now();
-        self.retry_pause = RETRY_PAUSE_MIN;
         match received {
             Received::Frame(frame) => {
                 frame.cursor().clone_into(&mut self.cursor);
@@ -205,11 +213,20 @@ impl Follower {
                 if self.is_answer(r#ref.as_deref().unwrap_or_default()) {
                     return Ok(Some(Happening::Refused { reason, detail }));
                 }
-                bail!("the gateway refuses the subscription: {reason}: {detail}")
+                if !passes(&reason) {
+                    bail!("the gateway refuses the subscription: {reason}: {detail}")
+                }
+                self.last_failure = format!("{reason}: {detail}");
+                self.lost(None)?;
+                Ok(None)
             }
             Received::Control(Control::Reconnect { after_ms }) => {
-                let pause = Duration::from_millis(after_ms).min(RETRY_PAUSE_MAX);
-                self.lost_after(pause).await?;
+                // The close follows, and says why.
+                self.advised = Some(Duration::from_millis(after_ms));
+                Ok(None)
+            }
+            Received::Control(Control::Subscribed { .. }) => {
+                self.arrived();
                 Ok(None)
             }
             Received::Control(_) => Ok(None),
@@ -225,6 +242,7 @@ impl Follower {
     }
 
     async fn connect(&mut self) -> Result<Option<Happening>> {
+        tokio::time::sleep_until(self.not_before.into()).await;
         let identity = self
             .session
             .clone()
@@ -240,12 +258,13 @@ impl Follower {
             }
             Err(closed) => self.last_failure = closed.to_string(),
         }
-        self.lost().await?;
+        self.lost(None)?;
         Ok(None)
     }
 
     async fn next_by_poll(&mut self) -> Result<Option<Happening>> {
         if !self.greeted {
+            tokio::time::sleep_until(self.not_before.into()).await;
             self.greeted = true;
             return Ok(Some(Happening::Connected));
         }
@@ -257,7 +276,7 @@ impl Follower {
         {
             Ok(polled) => {
                 self.last_contact = Instant::now();
-                self.retry_pause = RETRY_PAUSE_MIN;
+                self.arrived();
                 let starts_anew = matches!(
                     polled.frames.first(),
                     Some(super::protocol::Frame::Snapshot { .. })
@@ -276,7 +295,7 @@ impl Follower {
                 Ok(None)
             }
             Err(refusal) => {
-                self.excused(refusal).await?;
+                self.excused(refusal)?;
                 Ok(None)
             }
         }
@@ -315,38 +334,25 @@ impl Follower {
                     .push_back(Happening::Refused { reason, detail });
                 Ok(())
             }
-            Err(refusal) => self.excused(refusal).await,
+            Err(refusal) => self.excused(refusal),
         }
     }
 
     /// What a client forgives: a gateway that is not there, or says that it cannot now.
-    async fn excused(&mut self, refusal: Refusal) -> Result<()> {
+    fn excused(&mut self, refusal: Refusal) -> Result<()> {
         match &refusal {
             Refusal::Strange(_) => Err(refusal.into()),
-            Refusal::Problem { reason, .. }
-                if !matches!(
-                    reason.as_str(),
-                    "unavailable" | "rate_limited" | "persistence_failure"
-                ) =>
-            {
-                Err(refusal.into())
-            }
+            Refusal::Problem { reason, .. } if !passes(reason) => Err(refusal.into()),
             Refusal::NoAnswer(_) | Refusal::Problem { .. } => {
                 self.last_failure = refusal.to_string();
                 self.greeted = false;
-                self.lost().await
+                self.lost(None)
             }
         }
     }
 
-    async fn lost(&mut self) -> Result<()> {
-        let pause = self.retry_pause;
-        self.retry_pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        self.lost_after(pause).await
-    }
-
-    /// Moves to the next gateway.
-    async fn lost_after(&mut self, pause: Duration) -> Result<()> {
+    /// Leaves for the next gateway: when it was told to, else after a pause that grows.
+    fn lost(&mut self, closed: Option<u16>) -> Result<()> {
         if self.last_contact.elapsed() > AWAY_MAX {
             bail!(
                 "no gateway took this client for {} s: {}",
@@ -354,11 +360,35 @@ impl Follower {
                 self.last_failure
             );
         }
+        let advised = self.advised.take();
+        let pause = advised.unwrap_or(self.retry_pause);
+        self.retry_pause = (self.retry_pause * 2).min(RETRY_PAUSE_MAX);
+        self.not_before = Instant::now() + pause;
+        self.departure.get_or_insert(Departure {
+            from: self.at,
+            at: Instant::now(),
+            advised,
+            closed,
+        });
         self.socket = None;
         self.command_ref = None;
-        self.reconnects += 1;
         self.at = (self.at + 1) % self.apis.len();
-        tokio::time::sleep(pause).await;
         Ok(())
     }
+
+    /// A gateway has taken this client.
+    fn arrived(&mut self) {
+        self.retry_pause = RETRY_PAUSE_MIN;
+        if let Some(departure) = self.departure.take() {
+            self.passages.push(departure.arrived(self.at));
+        }
+    }
+}
+
+/// Whether what was refused for this reason may be granted elsewhere or later.
+fn passes(reason: &str) -> bool {
+    matches!(
+        reason,
+        "unavailable" | "rate_limited" | "persistence_failure"
+    )
 }

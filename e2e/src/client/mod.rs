@@ -4,12 +4,14 @@
 
 mod api;
 mod follow;
+mod passage;
 pub mod protocol;
 mod recording;
 mod socket;
 
 pub use api::{Answered, Api, NewGame, Refusal, Session};
 pub use follow::{Follower, Happening, Transport};
+pub use passage::{Departure, Passage};
 pub use recording::{Recorded, Recording};
 pub use socket::{Closed, Identity, Received, Socket};
 

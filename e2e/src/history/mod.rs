@@ -27,7 +27,7 @@ const CATCH_UP_DEADLINE: Duration = Duration::from_mins(1);
 const CONNECTIONS_MAX: u32 = 1;
 
 /// The verdict over some games.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verdict {
     /// One sentence for each difference; empty if all agrees.
     pub faults: Vec<String>,

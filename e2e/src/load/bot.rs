@@ -3,24 +3,20 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
-use tokio::sync::watch::Sender;
+use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::hand::Hand;
 use super::latency::LatencyBook;
-use crate::client::protocol::{Side, ViewClass, move_action};
-use crate::client::{Follower, Happening, Recording, Session, Transport, new_id};
+use crate::client::protocol::{Side, ViewClass};
+use crate::client::{Follower, Happening, Passage, Recording, Session, Transport, new_id};
 
-/// Random games end by a captured king well before; what does not is resigned.
-const PLIES_MAX: usize = 400;
 /// A command that is refused for a passing reason is sent again after this.
 const RETRY_PAUSE: Duration = Duration::from_millis(150);
 /// A command that is refused so often in a row will not succeed.
 const REFUSALS_MAX: u32 = 400;
-/// By default a player may send 20 commands a second: a bot keeps just below.
-const MOVE_EVERY: Duration = Duration::from_millis(55);
 
 /// A bot, and where it plays.
 #[derive(Debug)]
@@ -39,10 +35,14 @@ pub struct Bot {
     pub transport: Transport,
     /// The same seed takes the same moves from the same lists.
     pub seed: u64,
+    /// It moves at most once in this time.
+    pub pause: Duration,
+    /// Once this says true, it resigns instead of moving.
+    pub winding_up: watch::Receiver<bool>,
     /// Where latencies are noted.
     pub latencies: LatencyBook,
     /// Counts the moves of all bots, for whoever waits for progress.
-    pub progress: Sender<u64>,
+    pub progress: watch::Sender<u64>,
 }
 
 /// What a bot went through.
@@ -50,19 +50,21 @@ pub struct Bot {
 pub struct Played {
     /// Every frame that it was sent.
     pub recording: Recording,
-    /// How often it had to connect again.
-    pub reconnects: u32,
+    /// How it came from gateway to gateway.
+    pub passages: Vec<Passage>,
     /// How many of its commands were answered as duplicates of themselves.
     pub duplicates: u32,
     /// How often one of its commands was refused for a passing reason.
     pub passing_refusals: u32,
 }
 
-/// The command that is on its way.
-struct Pending {
-    id: Uuid,
-    at: u64,
-    action: Value,
+/// What a spectator went through.
+#[derive(Debug)]
+pub struct Watched {
+    /// Every frame that it was sent.
+    pub recording: Recording,
+    /// How it came from gateway to gateway.
+    pub passages: Vec<Passage>,
 }
 
 impl Bot {
@@ -82,13 +84,11 @@ impl Bot {
             self.transport,
         );
         let playing = Playing {
-            random: StdRng::seed_from_u64(self.seed),
+            hand: Hand::new(StdRng::seed_from_u64(self.seed), self.pause),
             follower,
-            pending: None,
             refusals: 0,
             duplicates: 0,
             passing_refusals: 0,
-            next_move_at: Instant::now(),
             bot: self,
         };
         let game = playing.bot.game;
@@ -109,7 +109,7 @@ pub async fn watch(
     home: usize,
     game: Uuid,
     transport: Transport,
-) -> Result<Recording> {
+) -> Result<Watched> {
     let mut follower = Follower::new(gateways, home, None, game, ViewClass::Public, transport);
     while !follower.recording.is_over() {
         follower
@@ -117,112 +117,117 @@ pub async fn watch(
             .await
             .with_context(|| format!("a spectator of game {game}"))?;
     }
-    Ok(follower.recording)
+    Ok(Watched {
+        recording: follower.recording,
+        passages: follower.passages,
+    })
 }
 
 struct Playing {
     bot: Bot,
-    random: StdRng,
+    hand: Hand,
     follower: Follower,
-    pending: Option<Pending>,
     refusals: u32,
     duplicates: u32,
     passing_refusals: u32,
-    next_move_at: Instant,
 }
 
 impl Playing {
     async fn run(mut self) -> Result<Played> {
-        while !self.follower.recording.is_over() || self.pending.is_some() {
-            match self.follower.next().await? {
-                Happening::Connected => self.send_pending().await?,
-                Happening::Frame => self.on_frame().await?,
+        while !self.follower.recording.is_over() || self.hand.pending().is_some() {
+            let pending = self.hand.pending();
+            let unsent = pending.filter(|pending| !pending.sent);
+            let due = unsent.map(|pending| pending.due);
+            // A long poll is not given up for a command: that would cost a connection each time.
+            let listens = due.is_none() || self.bot.transport == Transport::WebSocket;
+            let happening = tokio::select! {
+                happening = self.follower.next(), if listens => happening?,
+                () = at(due) => {
+                    self.send_pending().await?;
+                    continue;
+                }
+            };
+            match happening {
+                Happening::Connected => {
+                    if due.is_none() {
+                        self.send_pending().await?;
+                    }
+                }
+                Happening::Frame => self.on_frame(),
                 Happening::Done { n, duplicate, .. } => self.on_done(n, duplicate)?,
-                Happening::Refused { reason, detail } => self.on_refused(&reason, &detail).await?,
+                Happening::Refused { reason, detail } => self.on_refused(&reason, &detail)?,
             }
         }
         Ok(Played {
             recording: self.follower.recording,
-            reconnects: self.follower.reconnects,
+            passages: self.follower.passages,
             duplicates: self.duplicates,
             passing_refusals: self.passing_refusals,
         })
     }
 
-    async fn on_frame(&mut self) -> Result<()> {
+    fn on_frame(&mut self) {
         let Some(recorded) = self.follower.recording.frames.last() else {
-            return Ok(());
+            return;
         };
         let frame = &recorded.frame;
-        let view = frame.view();
         let by_opponent = frame
             .event()
             .is_some_and(|event| event.by == Some(self.bot.side.other()));
         if by_opponent {
             self.bot
                 .latencies
-                .arrived(self.bot.game, view.ply, recorded.at);
+                .arrived(self.bot.game, frame.view().ply, recorded.at);
         }
-        let (n, ply) = (frame.n(), view.ply);
-        let may_move = view.result.is_none() && self.pending.is_none();
-        let Some(moves) = view
-            .moves
-            .as_ref()
-            .filter(|moves| may_move && !moves.is_empty())
-        else {
-            return Ok(());
-        };
-        let action = if ply >= PLIES_MAX {
-            json!({ "type": "resign" })
-        } else {
-            move_action(&moves[self.random.random_range(0..moves.len())])
-        };
-        self.pending = Some(Pending {
-            id: new_id(),
-            at: n,
-            action,
-        });
-        tokio::time::sleep_until(self.next_move_at.into()).await;
-        self.next_move_at = Instant::now() + MOVE_EVERY;
-        self.bot.latencies.sent(self.bot.game, ply + 1);
-        self.send_pending().await
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let resigns = *self.bot.winding_up.borrow();
+        if let Some(last) = self.follower.recording.last() {
+            self.hand.look(last, new_id(), resigns);
+        }
     }
 
     async fn send_pending(&mut self) -> Result<()> {
-        match &self.pending {
-            Some(pending) => {
-                self.follower
-                    .command(pending.id, Some(pending.at), &pending.action)
-                    .await
-            }
-            None => Ok(()),
-        }
+        let Some(pending) = self.hand.pending() else {
+            return Ok(());
+        };
+        pending.sent = true;
+        self.bot.latencies.sent(self.bot.game, pending.ply + 1);
+        self.follower
+            .command(pending.id, Some(pending.at), &pending.action)
+            .await
     }
 
     fn on_done(&mut self, n: u64, duplicate: bool) -> Result<()> {
-        let Some(pending) = self.pending.take() else {
-            bail!("an answer came that nobody waited for");
-        };
-        if n != pending.at + 1 {
-            bail!("a move at {} is answered with frame {n}", pending.at);
-        }
+        self.hand.answered(n)?;
         self.refusals = 0;
         self.duplicates += u32::from(duplicate);
         self.bot.progress.send_modify(|moves| *moves += 1);
+        self.look();
         Ok(())
     }
 
-    async fn on_refused(&mut self, reason: &str, detail: &str) -> Result<()> {
-        match reason {
-            "persistence_failure" | "unavailable" | "rate_limited"
+    fn on_refused(&mut self, reason: &str, detail: &str) -> Result<()> {
+        match (reason, self.hand.pending()) {
+            ("persistence_failure" | "unavailable" | "rate_limited", Some(pending))
                 if self.refusals < REFUSALS_MAX =>
             {
                 self.refusals += 1;
                 self.passing_refusals += 1;
-                tokio::time::sleep(RETRY_PAUSE).await;
-                self.send_pending().await
+                pending.sent = false;
+                pending.due = Instant::now() + RETRY_PAUSE;
+                Ok(())
             }
             _ => bail!("a legal move was refused: {reason}: {detail}"),
         }
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,36 +1,54 @@
 //! Many games, some at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::sync::{Semaphore, watch};
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::bot::{Bot, Played, watch as spectate};
+use super::bot::{Played, Watched};
 use super::latency::LatencyBook;
-use crate::client::protocol::{Side, ViewClass};
-use crate::client::{Api, Follower, NewGame, Recording, Refusal, Session, Transport};
+use super::tables::Tables;
+use crate::client::{Passage, Recording, Transport};
 
-/// A gateway that was killed is started again within a second; a busy machine takes longer.
-const GATEWAY_BACK_MAX: Duration = Duration::from_secs(30);
-/// Pause between two attempts to seat the players of a game.
-const SEATING_PAUSE: Duration = Duration::from_millis(100);
+/// By default a player may send 20 commands a second: a bot keeps just below.
+const PAUSE: Duration = Duration::from_millis(55);
 
 /// How many games, and how.
 #[derive(Clone, Debug)]
 pub struct TournamentPlan {
     /// All gateways, as addresses.
     pub gateways: Vec<String>,
-    /// How many games are played.
+    /// How many games are played; fewer if it is wound up before.
     pub games: usize,
     /// How many at a time.
     pub at_once: usize,
+    /// How many watch each game.
+    pub spectators: usize,
+    /// A bot moves at most once in this time.
+    pub pause: Duration,
     /// The same seed plays the same games, as far as the moves alone decide.
     pub seed: u64,
     /// How the seats of the n-th game talk to their gateways, in turn.
     pub transports: Vec<[Transport; 2]>,
+}
+
+impl TournamentPlan {
+    /// So many games, all at once and as fast as players may, over WebSocket, with a spectator each.
+    #[must_use]
+    pub fn new(gateways: Vec<String>, games: usize, seed: u64) -> Self {
+        Self {
+            gateways,
+            games,
+            at_once: games,
+            spectators: 1,
+            pause: PAUSE,
+            seed,
+            transports: vec![[Transport::WebSocket; 2]],
+        }
+    }
 }
 
 /// A tournament that is being played.
@@ -40,7 +58,8 @@ pub struct Tournament {
     pub progress: watch::Receiver<u64>,
     /// From command to the opponent's frame.
     pub latencies: LatencyBook,
-    games: JoinSet<Result<GameRecord>>,
+    tables: Arc<Tables>,
+    playing: JoinSet<Result<()>>,
 }
 
 /// One game as its clients saw it.
@@ -52,22 +71,38 @@ pub struct GameRecord {
     pub white: Played,
     /// Black's bot.
     pub black: Played,
-    /// A spectator's frames.
-    pub spectator: Recording,
+    /// Those who watched.
+    pub spectators: Vec<Watched>,
     /// The frames of one who comes when all is over and replays the whole log.
     pub late: Recording,
+}
+
+/// What came of a tournament of which some games may have gone wrong.
+#[derive(Debug)]
+pub struct Conclusion {
+    /// The games that were played to their end.
+    pub records: Vec<GameRecord>,
+    /// What broke the others off.
+    pub failures: Vec<anyhow::Error>,
 }
 
 impl GameRecord {
     /// All recordings.
     #[must_use]
-    pub fn recordings(&self) -> [&Recording; 4] {
-        [
-            &self.white.recording,
-            &self.black.recording,
-            &self.spectator,
-            &self.late,
-        ]
+    pub fn recordings(&self) -> Vec<&Recording> {
+        let watched = self.spectators.iter().map(|watched| &watched.recording);
+        [&self.white.recording, &self.black.recording]
+            .into_iter()
+            .chain(watched)
+            .chain([&self.late])
+            .collect()
+    }
+
+    /// How its players and spectators came from gateway to gateway.
+    pub fn passages(&self) -> impl Iterator<Item = &Passage> {
+        let watched = self.spectators.iter().flat_map(|watched| &watched.passages);
+        let played = self.white.passages.iter().chain(&self.black.passages);
+        played.chain(watched)
     }
 }
 
@@ -75,25 +110,18 @@ impl Tournament {
     /// Starts the games.
     #[must_use]
     pub fn start(plan: &TournamentPlan) -> Self {
-        let (progress, watcher) = watch::channel(0);
-        let latencies = LatencyBook::default();
-        let places = Arc::new(Semaphore::new(plan.at_once));
-        let mut games = JoinSet::new();
-        for nth in 0..plan.games {
-            let (places, plan) = (Arc::clone(&places), plan.clone());
-            let (progress, latencies) = (progress.clone(), latencies.clone());
-            games.spawn(async move {
-                let _place = places
-                    .acquire_owned()
-                    .await
-                    .context("the tournament is over")?;
-                Box::pin(play_game(&plan, nth, latencies, progress)).await
-            });
+        let tables = Arc::new(Tables::new(plan.clone()));
+        let (sender, progress) = watch::channel(0);
+        let mut playing = JoinSet::new();
+        for _ in 0..plan.at_once {
+            let (tables, sender) = (Arc::clone(&tables), sender.clone());
+            playing.spawn(async move { tables.play(&sender).await });
         }
         Self {
-            progress: watcher,
-            latencies,
-            games,
+            progress,
+            latencies: tables.latencies.clone(),
+            tables,
+            playing,
         }
     }
 
@@ -109,91 +137,49 @@ impl Tournament {
         Ok(())
     }
 
+    /// How many games were played to their end so far.
+    #[must_use]
+    pub fn ended(&self) -> usize {
+        self.tables.ended()
+    }
+
+    /// No further game begins, and whoever is to move resigns.
+    pub fn wind_up(&self) {
+        self.tables.winding_up.send_replace(true);
+    }
+
     /// Waits until all games are over.
     ///
     /// # Errors
     /// The first game that did not go as it must.
     pub async fn finish(mut self) -> Result<Vec<GameRecord>> {
-        let mut records = Vec::new();
-        while let Some(played) = self.games.join_next().await {
-            records.push(played.context("a game's task")??);
+        while let Some(played) = self.playing.join_next().await {
+            played.context("a game's task")??;
         }
-        Ok(records)
+        Ok(self.tables.take_records())
     }
-}
 
-async fn play_game(
-    plan: &TournamentPlan,
-    nth: usize,
-    latencies: LatencyBook,
-    progress: watch::Sender<u64>,
-) -> Result<GameRecord> {
-    let count = plan.gateways.len();
-    let [home, away] = [nth % count, (nth + 1) % count];
-    let apis = [home, away].map(|at| Api::new(&plan.gateways[at]));
-    let begun = Instant::now();
-    let (white, black, game) = loop {
-        match seat_two(&apis, nth).await {
-            // A gateway was killed just now: it is back in a moment, and the game begins anew.
-            Err(Refusal::NoAnswer(_)) if begun.elapsed() < GATEWAY_BACK_MAX => {
-                tokio::time::sleep(SEATING_PAUSE).await;
+    /// Waits until all games are over, or, of a tournament that is wound up, none ends for as long
+    /// as `patience`.
+    pub async fn conclude(mut self, patience: Duration) -> Conclusion {
+        let mut failures = Vec::new();
+        loop {
+            match tokio::time::timeout(patience, self.playing.join_next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(Ok(())))) => {}
+                Ok(Some(Ok(Err(failure)))) => failures.push(failure),
+                Ok(Some(Err(panic))) => failures.push(panic.into()),
+                Err(_) => {
+                    let seconds = patience.as_secs();
+                    let waits = |game| anyhow!("game {game} waits, nobody moved for {seconds} s");
+                    failures.extend(self.tables.playing().into_iter().map(waits));
+                    break;
+                }
             }
-            seated => break seated?,
         }
-    };
-    let [white_by, black_by] = plan.transports[nth % plan.transports.len()];
-    let bot = |session, home, side, transport| Bot {
-        gateways: plan.gateways.clone(),
-        home,
-        session,
-        game,
-        side,
-        transport,
-        seed: plan
-            .seed
-            .wrapping_add(nth as u64 * 2 + u64::from(side == Side::Black)),
-        latencies: latencies.clone(),
-        progress: progress.clone(),
-    };
-    let (white, black, spectator) = tokio::try_join!(
-        bot(white, home, Side::White, white_by).play(),
-        bot(black, away, Side::Black, black_by).play(),
-        spectate(&plan.gateways, away, game, Transport::WebSocket),
-    )?;
-    let late = replay(&plan.gateways, home, game).await?;
-    Ok(GameRecord {
-        game,
-        white,
-        black,
-        spectator,
-        late,
-    })
-}
-
-/// Two new players at a new game, each at a gateway of their own.
-async fn seat_two(
-    [white, black]: &[Api; 2],
-    nth: usize,
-) -> Result<(Session, Session, Uuid), Refusal> {
-    let creator = white.register(&format!("white {nth}")).await?;
-    let joiner = black.register(&format!("black {nth}")).await?;
-    let game = white.create_game(&creator, &NewGame::default()).await?.id;
-    black.join(&joiner, game).await?;
-    Ok((creator, joiner, game))
-}
-
-/// Reads the whole log as one who comes late.
-async fn replay(gateways: &[String], home: usize, game: Uuid) -> Result<Recording> {
-    let mut follower = Follower::new(
-        gateways,
-        home,
-        None,
-        game,
-        ViewClass::Public,
-        Transport::Http,
-    );
-    while !follower.recording.is_over() {
-        follower.next().await?;
+        Conclusion {
+            records: self.tables.take_records(),
+            failures,
+        }
     }
-    Ok(follower.recording)
 }

@@ -72,11 +72,9 @@ async fn a_frozen_broker_is_noticed_and_costs_no_move() {
 async fn after_an_outage_of_nats_the_stream_catches_up_in_order() {
     let stack = stack(vec![]).await;
     let mut tournament = Tournament::start(&TournamentPlan {
-        gateways: gateways(&stack),
-        games: 40,
         at_once: 20,
-        seed: 5,
         transports: vec![[WebSocket, WebSocket], [WebSocket, Http]],
+        ..TournamentPlan::new(gateways(&stack), 40, 5)
     });
     let nats = &stack.nats.as_ref().expect("private").child;
     tournament.moves(200).await.expect("moves");

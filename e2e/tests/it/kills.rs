@@ -10,24 +10,19 @@ use crate::harness::{assert_agreement, gateways, stack};
 /// Enough games that a fault every few hundred moves strikes in the middle.
 fn start(stack: &Stack, games: usize, seed: u64) -> Tournament {
     Tournament::start(&TournamentPlan {
-        gateways: gateways(stack),
-        games,
         at_once: 50,
-        seed,
         transports: vec![
             [WebSocket, WebSocket],
             [WebSocket, Http],
             [Http, WebSocket],
             [Http, Http],
         ],
+        ..TournamentPlan::new(gateways(stack), games, seed)
     })
 }
 
-fn reconnects(records: &[GameRecord]) -> u32 {
-    records
-        .iter()
-        .map(|record| record.white.reconnects + record.black.reconnects)
-        .sum()
+fn reconnects(records: &[GameRecord]) -> usize {
+    records.iter().map(|record| record.passages().count()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

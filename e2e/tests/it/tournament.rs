@@ -9,16 +9,14 @@ use crate::harness::{assert_agreement, gateways, stack};
 async fn two_hundred_games_tell_one_story_in_log_stream_and_frames() {
     let stack = stack(vec![]).await;
     let tournament = Tournament::start(&TournamentPlan {
-        gateways: gateways(&stack),
-        games: 200,
         at_once: 50,
-        seed: 200,
         transports: vec![
             [WebSocket, WebSocket],
             [WebSocket, Http],
             [Http, WebSocket],
             [Http, Http],
         ],
+        ..TournamentPlan::new(gateways(&stack), 200, 200)
     });
     let records = tournament
         .finish()
