@@ -48,6 +48,19 @@ pub(crate) fn for_release() -> Result<()> {
     run(cargo().args(["build", "--release", "--workspace", "--bins"]))
 }
 
+/// The services that the caller vouches for, or built now: as they are released unless the dev
+/// profile will do.
+pub(crate) fn services_of(dev: bool) -> Result<ServiceBinaries> {
+    if let Some(dir) = environment::read(names::BINARIES) {
+        return ServiceBinaries::in_dir(Path::new(&dir));
+    }
+    if dev {
+        return services();
+    }
+    for_release()?;
+    ServiceBinaries::in_dir(&release_dir())
+}
+
 /// Builds the relay and this program as they are released.
 pub(crate) fn relay_for_release() -> Result<()> {
     tracing::info!("building outbox-relay and xtask for release");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use e2e::environment;
-use e2e::faults::relay::any_seed;
+use e2e::faults::any_seed;
 use e2e::gate::mutants::{self, Mutant};
 use e2e::gate::{AT_ONCE, Games, Plan, Report, bed, run as run_gate, timing};
 use e2e::supervisor::{Interrupts, ServiceBinaries};

@@ -1,6 +1,7 @@
-//! Faults: put between the moves of a running tournament (the condition is progress, not time), and
-//! put to relays that have no game to publish.
+//! Faults: put between the moves of a running tournament (the condition is progress, not time), put
+//! to gateways under a thousand clients, and put to relays that have no game to publish.
 
+pub mod gateway;
 pub mod relay;
 
 use std::fmt;
@@ -9,6 +10,12 @@ use anyhow::Result;
 
 use crate::load::Tournament;
 use crate::supervisor::Child;
+
+/// A seed for whoever names none.
+#[must_use]
+pub fn any_seed() -> u64 {
+    rand::random::<u32>().into()
+}
 
 /// What is done to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

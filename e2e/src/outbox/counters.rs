@@ -2,12 +2,10 @@
 
 use std::net::SocketAddr;
 use std::ops::AddAssign;
-use std::time::Duration;
 
 use serde_json::Value;
 
-/// A relay that does not answer within this is frozen or gone.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+use crate::supervisor::Metrics;
 
 /// Counts of one relay, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,30 +35,16 @@ impl AddAssign for Counters {
 impl Counters {
     /// From the ops port; `None` if it does not answer.
     pub async fn scrape(ops: SocketAddr) -> Option<Self> {
-        let client = reqwest::Client::builder()
-            .timeout(ANSWER_DEADLINE)
-            .build()
-            .ok()?;
-        let answer = client.get(format!("http://{ops}/metrics")).send().await;
-        Some(Self::parse(&answer.ok()?.text().await.ok()?))
+        Some(Self::read(&Metrics::of(ops).await?))
     }
 
-    /// From the text of `/metrics`.
-    #[must_use]
-    fn parse(text: &str) -> Self {
-        let count = |series: &str| {
-            let value = |line: &str| {
-                let value = line.strip_prefix(series)?.strip_prefix(' ')?;
-                value.trim().parse().ok()
-            };
-            text.lines().find_map(value).unwrap_or(0)
-        };
+    fn read(metrics: &Metrics) -> Self {
         Self {
-            published: count("outbox_published_total"),
-            fenced: count("outbox_fenced_total"),
-            duplicates_prevented: count("outbox_duplicates_prevented_total"),
-            stream_lost: count("outbox_failures_total{kind=\"stream_lost\"}"),
-            shards_owned: count("outbox_shards_owned"),
+            published: metrics.count("outbox_published_total"),
+            fenced: metrics.count("outbox_fenced_total"),
+            duplicates_prevented: metrics.count("outbox_duplicates_prevented_total"),
+            stream_lost: metrics.count("outbox_failures_total{kind=\"stream_lost\"}"),
+            shards_owned: metrics.count("outbox_shards_owned"),
         }
     }
 
@@ -89,6 +73,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::Counters;
+    use crate::supervisor::Metrics;
 
     #[test]
     fn reads_what_the_ops_port_says() {
@@ -101,7 +86,7 @@ mod tests {
             stream_lost: 1,
             ..Counters::default()
         };
-        assert_eq!(Counters::parse(text), expected);
+        assert_eq!(Counters::read(&Metrics::from_text(text)), expected);
     }
 
     #[test]

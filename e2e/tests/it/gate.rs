@@ -1,6 +1,6 @@
 //! The gate: nobody can tell two games apart that differ only in what they may not see.
 
-use e2e::faults::relay::any_seed;
+use e2e::faults::any_seed;
 use e2e::gate::{AT_ONCE, Fact, Games, Plan, bed, run};
 
 use crate::harness::binaries;

@@ -5,6 +5,7 @@ mod batch;
 mod broker_away;
 mod database_away;
 mod gate;
+mod gateways;
 mod harness;
 mod jaeger;
 mod kills;

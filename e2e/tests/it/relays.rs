@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use e2e::faults::relay::{Outcome, Plan, Progress, Scenario, any_seed, run};
+use e2e::faults::any_seed;
+use e2e::faults::relay::{Outcome, Plan, Progress, Scenario, run};
 use e2e::outbox::Pace;
 use e2e::supervisor::Durability;
 use tokio::sync::watch;

@@ -1,5 +1,6 @@
 //! `cargo xtask chaos`: faults under load, at full size. Short versions of the same run as tests.
 
+mod gateway;
 mod relay;
 
 use std::process::ExitCode;
@@ -22,6 +23,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// The gateways, under a thousand players and spectators
+    #[command(long_about = gateway::HELP)]
+    Gateway(gateway::Args),
     /// The outbox and its relays, without any game
     #[command(long_about = relay::HELP)]
     Relay(relay::Args),
@@ -29,6 +33,7 @@ enum Part {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     match &args.part {
+        Part::Gateway(args) => gateway::run(args).await,
         Part::Relay(args) => relay::run(args).await,
     }
 }

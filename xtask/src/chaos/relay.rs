@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use e2e::faults::relay::{Outcome, Plan, Progress, Scenario, any_seed, run as run_scenario};
+use e2e::faults::any_seed;
+use e2e::faults::relay::{Outcome, Plan, Progress, Scenario, run as run_scenario};
 use e2e::load::Latencies;
 use e2e::outbox::Pace;
 use e2e::supervisor::{Durability, Interrupts};

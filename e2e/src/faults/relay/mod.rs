@@ -146,12 +146,6 @@ impl Outcome {
     }
 }
 
-/// A seed for whoever names none.
-#[must_use]
-pub fn any_seed() -> u64 {
-    rand::random::<u32>().into()
-}
-
 /// Runs a scenario to its end.
 ///
 /// # Errors
