@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::budget::RestartBudget;
-use super::process::{InWords, Killer, Launch, Process};
+use super::process::{Ended, InWords, Killer, Launch, Process};
 use super::readiness::Readiness;
 
 /// Requests that wait for a child's turn; callers wait for the answer, so few ever stand here.
@@ -62,7 +62,7 @@ pub enum State {
 enum Request {
     Start,
     End {
-        hold: oneshot::Sender<()>,
+        hold: oneshot::Sender<Option<Ended>>,
     },
     Kill {
         restart: bool,
@@ -72,6 +72,21 @@ enum Request {
         signal: Signal,
         done: oneshot::Sender<()>,
     },
+}
+
+impl Request {
+    /// Answers a request to a child that does not run: there is nothing to be done.
+    fn decline(self) {
+        match self {
+            Self::Start => {}
+            Self::End { hold } => {
+                let _ = hold.send(None);
+            }
+            Self::Kill { done, .. } | Self::Signal { done, .. } => {
+                let _ = done.send(());
+            }
+        }
+    }
 }
 
 /// A handle to a supervised child. When the handle is dropped, the child is killed.
@@ -189,9 +204,10 @@ impl Child {
         }
     }
 
-    /// Asks it to end, waits until it has (or kills it at its deadline), and leaves it down.
-    pub async fn end(&self) {
-        self.ask(|hold| Request::End { hold }).await;
+    /// Asks it to end, waits until it has (or kills it at its deadline), and leaves it down. Gives
+    /// how it ended, if it was running.
+    pub async fn end(&self) -> Option<Ended> {
+        self.ask(|hold| Request::End { hold }).await.flatten()
     }
 
     /// Starts it again after [`Child::end`] or [`Child::kill_and_hold`], and waits until it is ready.
@@ -262,11 +278,10 @@ impl Child {
         self.launch.log_tail(LOG_LINES_SHOWN)
     }
 
-    async fn ask(&self, request: impl FnOnce(oneshot::Sender<()>) -> Request) {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (done, answer) = oneshot::channel();
-        if self.requests.send(request(done)).await.is_ok() {
-            let _ = answer.await;
-        }
+        self.requests.send(request(done)).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -403,7 +418,7 @@ impl Supervision {
                         InWords(ended.status)
                     );
                 }
-                let _ = hold.send(());
+                let _ = hold.send(Some(ended));
                 Err(Over::Wanted { restart: false })
             }
         }
@@ -436,13 +451,7 @@ impl Supervision {
             match self.requests.recv().await {
                 None => return false,
                 Some(Request::Start) => return true,
-                Some(
-                    Request::End { hold: done }
-                    | Request::Kill { done, .. }
-                    | Request::Signal { done, .. },
-                ) => {
-                    let _ = done.send(());
-                }
+                Some(request) => request.decline(),
             }
         }
     }
@@ -454,12 +463,7 @@ impl Supervision {
         }
         self.states.send_replace(State::GivenUp(why));
         while let Some(request) = self.requests.recv().await {
-            if let Request::End { hold: done }
-            | Request::Kill { done, .. }
-            | Request::Signal { done, .. } = request
-            {
-                let _ = done.send(());
-            }
+            request.decline();
         }
     }
 
