@@ -25,6 +25,31 @@ const STANDSTILL_MAX: Duration = Duration::from_mins(2);
 /// Between two looks at the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// The nats-servers of a scenario.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Brokers {
+    nodes: usize,
+    staging: Staging,
+}
+
+impl Brokers {
+    /// One, which can be killed: it stages batches on the disk.
+    pub(super) const ONE: Self = Self::cluster(1);
+    /// One that stages batches in memory, where it matters how long something takes.
+    pub(super) const AS_DEPLOYED: Self = Self {
+        nodes: 1,
+        staging: Staging::Memory,
+    };
+
+    /// Several.
+    pub(super) const fn cluster(nodes: usize) -> Self {
+        Self {
+            nodes,
+            staging: Staging::Disk,
+        }
+    }
+}
+
 /// Servers and relays under load.
 pub(super) struct Bed {
     pub(super) relays: Relays,
@@ -44,7 +69,7 @@ impl Bed {
     /// Starts the servers, without relays.
     pub(super) async fn prepare(
         plan: &Plan,
-        nats_nodes: usize,
+        brokers: Brokers,
         extra_env: &[(&str, &str)],
     ) -> Result<Self> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -55,9 +80,9 @@ impl Bed {
             name: plan.name,
             program: plan.program.clone(),
             relays: plan.relays,
-            nats_nodes,
+            nats_nodes: brokers.nodes,
             durability: plan.durability,
-            staging: Staging::Disk,
+            staging: brokers.staging,
             broker_durability: plan.durability,
             extra_env: env.collect(),
         };
@@ -87,12 +112,8 @@ impl Bed {
     }
 
     /// Starts the servers and the relays, and has the shards spread.
-    pub(super) async fn start(
-        plan: &Plan,
-        nats_nodes: usize,
-        env: &[(&str, &str)],
-    ) -> Result<Self> {
-        let mut bed = Self::prepare(plan, nats_nodes, env).await?;
+    pub(super) async fn start(plan: &Plan, brokers: Brokers, env: &[(&str, &str)]) -> Result<Self> {
+        let mut bed = Self::prepare(plan, brokers, env).await?;
         bed.relays.start_relays().await?;
         bed.until_even(plan.relays).await?;
         Ok(bed)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::bed::Bed;
+use super::bed::{Bed, Brokers};
 use super::{Outcome, Plan};
 
 /// How long a killed broker stays down.
@@ -12,7 +12,7 @@ const DOWN: Duration = Duration::from_secs(3);
 
 /// Frozen in the middle of the load: connections stand, and nobody answers.
 pub(super) async fn frozen(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, 1, &[]).await?;
+    let mut bed = Bed::start(plan, Brokers::ONE, &[]).await?;
     bed.produce();
     for strike in 1..=u64::from(plan.strikes) {
         bed.until_published(share(plan, strike)).await?;
@@ -29,7 +29,7 @@ pub(super) async fn frozen(plan: &Plan) -> Result<Outcome> {
 
 /// `kill -9` in the middle of the load, and back after some seconds.
 pub(super) async fn killed(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, 1, &[]).await?;
+    let mut bed = Bed::start(plan, Brokers::ONE, &[]).await?;
     bed.produce();
     for strike in 1..=u64::from(plan.strikes) {
         bed.until_published(share(plan, strike)).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
 
-use super::bed::Bed;
+use super::bed::{Bed, Brokers};
 use super::{Outcome, Plan};
 use crate::outbox::STREAM;
 use crate::supervisor::{Replicas, connect_nats};
@@ -20,7 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, NODES, &[("EVENTS_REPLICAS", "3")]).await?;
+    let mut bed = Bed::start(plan, Brokers::cluster(NODES), &[("EVENTS_REPLICAS", "3")]).await?;
     let client = connect_nats(&bed.relays.nats_addresses.auditor_url).await?;
     let mut context = jetstream::new(client);
     context.set_timeout(ANSWER_TIMEOUT);

@@ -9,7 +9,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
-use super::bed::Bed;
+use super::bed::{Bed, Brokers};
 use super::{Outcome, Plan};
 use crate::outbox::{Counters, STREAM};
 use crate::supervisor::{Child, NatsAddresses, connect_nats};
@@ -36,7 +36,7 @@ struct Zombie {
 
 /// One killed every second, one frozen past its lease every five seconds, until all is published.
 pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, 1, &[]).await?;
+    let mut bed = Bed::start(plan, Brokers::ONE, &[]).await?;
     bed.produce();
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut zombie: Option<Zombie> = None;
@@ -99,7 +99,7 @@ async fn thaw(bed: &mut Bed, zombie: Option<Zombie>) {
 
 /// All relays killed at once, again and again, and away for longer than the broker remembers ids.
 pub(super) async fn all_at_once(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::prepare(plan, 1, &[]).await?;
+    let mut bed = Bed::prepare(plan, Brokers::ONE, &[]).await?;
     make_stream(&bed.relays.nats_addresses).await?;
     bed.relays.start_relays().await?;
     bed.until_even(plan.relays).await?;

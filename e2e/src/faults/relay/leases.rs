@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::bed::Bed;
+use super::bed::{Bed, Brokers};
 use super::spread::Spread;
 use super::{Outcome, Plan};
 use crate::load::Latencies;
@@ -37,7 +37,7 @@ impl Change {
 }
 
 pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, 1, &[]).await?;
+    let mut bed = Bed::start(plan, Brokers::ONE, &[]).await?;
     bed.produce_at(u64::MAX, plan.pace);
     hold_still(&mut bed).await?;
     let mut taken: Vec<(Change, Duration)> = Vec::new();

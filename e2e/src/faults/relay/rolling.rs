@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sqlx::PgPool;
 
-use super::bed::Bed;
+use super::bed::{Bed, Brokers};
 use super::{Outcome, Plan};
 use crate::load::Latencies;
 use crate::outbox::{Counters, Pace, Wait};
@@ -30,7 +30,7 @@ impl HandOver {
 }
 
 pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, 1, &[]).await?;
+    let mut bed = Bed::start(plan, Brokers::AS_DEPLOYED, &[]).await?;
     bed.produce_at(u64::MAX, plan.pace);
     let between = match plan.pace {
         Pace::Rate { per_second } => EVENTS_BETWEEN.min(u64::from(per_second)),
