@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -16,8 +16,9 @@ use super::tournament::{GameRecord, TournamentPlan};
 use crate::client::protocol::{Side, ViewClass};
 use crate::client::{Api, Follower, NewGame, Recording, Refusal, Session, Transport};
 
-/// A gateway that was killed is started again within a second; a busy machine takes longer.
-const GATEWAY_BACK_MAX: Duration = Duration::from_secs(30);
+/// A gateway that was killed is started again within a second, but where gateways are killed again
+/// and again on a busy machine, an attempt must find two of them alive for as long as it takes.
+const SEATING_MAX: Duration = Duration::from_mins(2);
 /// Pause between two attempts to seat the players of a game.
 const SEATING_PAUSE: Duration = Duration::from_millis(100);
 
@@ -132,16 +133,19 @@ impl Tables {
         let gateways = &self.plan.gateways;
         let begun = Instant::now();
         let mut home = nth % gateways.len();
+        let mut players = [None, None];
         loop {
             let apis = [home, home + 1].map(|at| Api::new(&gateways[at % gateways.len()]));
-            match seat_two(&apis, nth).await {
+            match seat_two(&apis, &mut players, nth).await {
                 Ok(seated) => return Ok((home, seated)),
                 // A gateway was killed just now: elsewhere, or in a moment, the game begins anew.
-                Err(refusal) if may_pass(&refusal) && begun.elapsed() < GATEWAY_BACK_MAX => {
+                Err(refusal) if may_pass(&refusal) && begun.elapsed() < SEATING_MAX => {
                     home = (home + 1) % gateways.len();
                     tokio::time::sleep(SEATING_PAUSE).await;
                 }
-                Err(refusal) => return Err(refusal.into()),
+                Err(refusal) => {
+                    return Err(refusal).with_context(|| format!("the players of game {nth}"));
+                }
             }
         }
     }
@@ -157,13 +161,31 @@ struct Seated {
     game: Uuid,
 }
 
-/// Two new players at a new game, each at a gateway of their own.
-async fn seat_two([here, there]: &[Api; 2], nth: usize) -> Result<Seated, Refusal> {
-    let white = here.register(&format!("white {nth}")).await?;
-    let black = there.register(&format!("black {nth}")).await?;
+/// Two new players at a new game, each at a gateway of their own; `players` are those whom an
+/// earlier attempt has registered.
+async fn seat_two(
+    [here, there]: &[Api; 2],
+    players: &mut [Option<Session>; 2],
+    nth: usize,
+) -> Result<Seated, Refusal> {
+    let [white, black] = players;
+    let white = registered(here, white, || format!("white {nth}")).await?;
+    let black = registered(there, black, || format!("black {nth}")).await?;
     let game = here.create_game(&white, &NewGame::default()).await?.id;
     there.join(&black, game).await?;
     Ok(Seated { white, black, game })
+}
+
+async fn registered(
+    api: &Api,
+    player: &mut Option<Session>,
+    name: impl Fn() -> String,
+) -> Result<Session, Refusal> {
+    if let Some(session) = player {
+        return Ok(session.clone());
+    }
+    let session = api.register(&name()).await?;
+    Ok(player.insert(session).clone())
 }
 
 fn may_pass(refusal: &Refusal) -> bool {
