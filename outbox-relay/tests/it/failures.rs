@@ -11,7 +11,7 @@ use crate::harness::{NatsServer, Outbox, Process, Proxy, Stream, until};
 #[sqlx::test(migrations = "../migrations")]
 async fn a_broker_that_is_away_is_counted_and_waited_for(pool: PgPool) {
     let (outbox, mut nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &[]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[]);
     outbox.append("a", 1..=3).await;
     outbox.until_drained().await;
     nats.kill().await;
@@ -34,7 +34,7 @@ async fn a_broker_that_does_not_answer_is_counted_and_its_fence_read_back(pool: 
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
     // It looks at the outbox before it looks at the stream.
     let busy = [("OUTBOX_POLL_MAX_MS", "50")];
-    let relay = Process::start(&outbox, &nats.url(), &busy).await;
+    let relay = Process::start(&outbox, &nats.url(), &busy);
     outbox.append("a", 1..=3).await;
     outbox.until_drained().await;
     nats.freeze().await;
@@ -66,7 +66,7 @@ async fn begin_batches(nats: &NatsServer, count: usize) {
 #[sqlx::test(migrations = "../migrations")]
 async fn a_broker_that_has_no_room_is_counted_and_asked_again(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &[]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[]);
     outbox.append("a", 1..=3).await;
     outbox.until_drained().await;
     begin_batches(&nats, 50).await;
@@ -91,7 +91,7 @@ async fn an_impossible_event(pool: PgPool, policy: &'static str, blocked: bool) 
         .await;
     outbox.append("bad", 2..=2).await;
     outbox.append("good", 1..=3).await;
-    let relay = Process::start(&outbox, &nats.url(), &[("OUTBOX_POISON", policy)]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[("OUTBOX_POISON", policy)]);
     let line = "an event cannot be published and is a dead letter: ";
     relay.until_failed("event_impossible", line).await;
     relay
@@ -123,7 +123,7 @@ async fn with_skip_an_impossible_event_is_counted_and_named_and_its_key_goes_on(
 #[sqlx::test(migrations = "../migrations")]
 async fn an_event_that_crashes_batches_is_counted_until_it_is_alone_and_dead(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &[]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[]);
     outbox.append("a", 1..=1).await;
     outbox.until_drained().await;
     let stream = Stream::of(&nats).await;
@@ -156,7 +156,7 @@ async fn a_database_that_is_away_is_counted_and_its_leases_lapse(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
     let proxy = Proxy::start(outbox.port()).await;
     let url = outbox.url_by(proxy.port);
-    let relay = Process::start(&outbox, &nats.url(), &[("DATABASE_URL", &url)]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[("DATABASE_URL", &url)]);
     outbox.until_spread(&[64]).await;
     proxy.close();
     relay
@@ -168,7 +168,7 @@ async fn a_database_that_is_away_is_counted_and_its_leases_lapse(pool: PgPool) {
     outbox.until_spread(&[]).await;
     outbox.append("a", 1..=3).await;
     // Another one, which reaches the database, has the shards meanwhile.
-    let other = Process::start(&outbox, &nats.url(), &[]).await;
+    let other = Process::start(&outbox, &nats.url(), &[]);
     outbox.until_drained().await;
     assert_eq!(outbox.attempts().await, 0);
     proxy.open();
@@ -190,7 +190,7 @@ async fn a_relay_that_was_taken_over_is_refused_and_says_so(pool: PgPool) {
         // It still waits for the answer when it wakes.
         ("OUTBOX_PUBLISH_TIMEOUT_MS", "10000"),
     ];
-    let zombie = Process::start(&outbox, &proxy.url, &settings).await;
+    let zombie = Process::start(&outbox, &proxy.url, &settings);
     outbox.append("a", 1..=1).await;
     outbox.until_drained().await;
     proxy.hold_requests();
@@ -200,7 +200,7 @@ async fn a_relay_that_was_taken_over_is_refused_and_says_so(pool: PgPool) {
     })
     .await;
     zombie.signal("STOP").await;
-    let heir = Process::start(&outbox, &nats.url(), &[]).await;
+    let heir = Process::start(&outbox, &nats.url(), &[]);
     outbox.until_drained().await;
     proxy.release_requests();
     zombie.signal("CONT").await;

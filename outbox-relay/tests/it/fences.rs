@@ -12,7 +12,7 @@ const EVENT_BYTES: i32 = 10_000;
 #[sqlx::test(migrations = "../migrations")]
 async fn an_owner_renews_its_fences_before_the_stream_pushes_them_out(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &SMALL).await;
+    let relay = Process::start(&outbox, &nats.url(), &SMALL);
     outbox.until_spread(&[64]).await;
     let stream = Stream::of(&nats).await;
     until("every shard has its fence", || async {
@@ -56,7 +56,7 @@ async fn an_owner_renews_its_fences_before_the_stream_pushes_them_out(pool: PgPo
 #[sqlx::test(migrations = "../migrations")]
 async fn a_fence_that_was_pushed_out_leads_to_a_verification(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &SMALL).await;
+    let relay = Process::start(&outbox, &nats.url(), &SMALL);
     for key in 0..64 {
         outbox.append_one(&format!("k{key}"), 1).await;
     }

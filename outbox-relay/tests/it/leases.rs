@@ -18,7 +18,7 @@ async fn shards_spread_evenly_when_relays_join_drain_and_crash(pool: PgPool) {
     outbox.until_spread(&[64]).await;
     let second = Relay::start(&outbox, &nats.url(), &[]).await;
     outbox.until_spread(&[32, 32]).await;
-    let third = Process::start(&outbox, &nats.url(), &[]).await;
+    let third = Process::start(&outbox, &nats.url(), &[]);
     outbox.until_spread(&[21, 21, 22]).await;
     second.drain().await;
     outbox.until_spread(&[32, 32]).await;
@@ -32,7 +32,7 @@ async fn shards_spread_evenly_when_relays_join_drain_and_crash(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn sigterm_finishes_the_batch_in_flight_and_hands_the_leases_over(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let old = Process::start(&outbox, &nats.url(), &[("OUTBOX_LEASE_MS", "60000")]).await;
+    let old = Process::start(&outbox, &nats.url(), &[("OUTBOX_LEASE_MS", "60000")]);
     outbox.until_spread(&[64]).await;
     outbox.append_many(200, 50).await;
     until("the old relay is in the middle", || async {

@@ -16,7 +16,7 @@ const ALWAYS: &str = "sync_interval: always";
 async fn a_server_that_flushes_late_is_refused_with_the_line_to_change(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start_monitored("").await);
     let seen = [("OUTBOX_NATS_MONITOR_URL", nats.monitor())];
-    let relay = Process::start(&outbox, &nats.url(), &seen).await;
+    let relay = Process::start(&outbox, &nats.url(), &seen);
     let (code, log) = relay.refusal().await;
     assert_eq!(code, UNFIT, "{log}");
     assert!(log.contains("flushes every 120s"), "{log}");
@@ -36,7 +36,7 @@ async fn a_server_that_flushes_late_is_used_where_that_is_allowed(pool: PgPool) 
         ("OUTBOX_NATS_MONITOR_URL", nats.monitor()),
         ("OUTBOX_ALLOW_LAZY_FSYNC", "true"),
     ];
-    let relay = Process::start(&outbox, &nats.url(), &allowed).await;
+    let relay = Process::start(&outbox, &nats.url(), &allowed);
     relay.until_logged("going on, although nats-server").await;
     outbox.append("a", 1..=3).await;
     outbox.until_drained().await;
@@ -56,7 +56,7 @@ async fn where_the_flushing_cannot_be_seen_one_line_says_so(pool: PgPool) {
         (nats.monitor(), None),
     ] {
         let variables = [("OUTBOX_NATS_MONITOR_URL", monitor)];
-        let relay = Process::start(&outbox, &nats.url(), &variables).await;
+        let relay = Process::start(&outbox, &nats.url(), &variables);
         outbox.append_one("a", 1).await;
         outbox.until_drained().await;
         let log = relay.log();
@@ -80,7 +80,7 @@ async fn a_server_restarted_to_flush_late_is_said_by_relays_that_run(pool: PgPoo
     );
     let monitor = nats.monitor().to_owned();
     let seen = [("OUTBOX_NATS_MONITOR_URL", monitor.as_str())];
-    let relay = Process::start(&outbox, &nats.url(), &seen).await;
+    let relay = Process::start(&outbox, &nats.url(), &seen);
     outbox.append("a", 1..=3).await;
     outbox.until_drained().await;
     nats.configure(|text| {
@@ -99,7 +99,7 @@ async fn a_server_without_atomic_batches_is_refused(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
     let proxy = Proxy::start(nats.port()).await;
     proxy.disguise("\"version\":\"2.", "\"version\":\"1.");
-    let relay = Process::start(&outbox, &proxy.url, &[]).await;
+    let relay = Process::start(&outbox, &proxy.url, &[]);
     let (code, log) = relay.refusal().await;
     assert_eq!(code, UNFIT, "{log}");
     assert!(

@@ -21,7 +21,7 @@ async fn relays_killed_in_the_middle_leave_nothing_lost_doubled_or_out_of_order(
     let settings = [("OUTBOX_BATCH_MAX", "20"), ("OUTBOX_LEASE_MS", "500")];
     outbox.append_many(100, 100).await;
     for round in 1..=6 {
-        let relay = Process::start(&outbox, &nats.url(), &settings).await;
+        let relay = Process::start(&outbox, &nats.url(), &settings);
         until("the relay is in the middle", || async {
             outbox.published().await >= round * 500
         })
@@ -39,7 +39,7 @@ async fn relays_killed_in_the_middle_leave_nothing_lost_doubled_or_out_of_order(
 async fn a_relay_frozen_past_its_lease_is_refused_when_it_wakes(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);
     let settings = [("OUTBOX_BATCH_MAX", "5"), ("OUTBOX_LEASE_MS", "500")];
-    let zombie = Process::start(&outbox, &nats.url(), &settings).await;
+    let zombie = Process::start(&outbox, &nats.url(), &settings);
     outbox.append_many(100, 100).await;
     until("the zombie is in the middle", || async {
         outbox.published().await > 500

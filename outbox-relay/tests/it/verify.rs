@@ -195,7 +195,7 @@ async fn a_database_restored_older_sends_nothing_again(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn a_stream_truncated_by_a_power_cut_gets_exactly_what_it_lacks(pool: PgPool) {
     let (outbox, mut nats) = (Outbox::new(&pool), NatsServer::start().await);
-    let relay = Process::start(&outbox, &nats.url(), &[]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[]);
     for n in 1..=10 {
         for key in 0..20 {
             outbox.append_one(&format!("k{key}"), n).await;
@@ -254,7 +254,7 @@ async fn a_batch_of_which_the_end_was_cut_off_is_not_taken_for_published(pool: P
     let standing = stream.events().await.len();
     assert!((10..40).contains(&standing), "{standing}");
     outbox.append("a", 41..=42).await;
-    let relay = Process::start(&outbox, &nats.url(), &[]).await;
+    let relay = Process::start(&outbox, &nats.url(), &[]);
     relay
         .until_failed("stream_lost", "nothing is published before it is verified")
         .await;

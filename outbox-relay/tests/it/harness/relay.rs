@@ -105,7 +105,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    pub(crate) async fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(outbox: &Outbox, nats: &str, more: &[(&str, &str)]) -> Self {
         let log = NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
             .env_clear()
