@@ -41,8 +41,13 @@ pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
         let first = begun + every.mul_f64(nth as f64 / games as f64);
         playing.spawn(play(table, first, every, begun + WARMING));
     }
-    let client = connect_nats(&ground.stack.nats_addresses.relay_url).await?;
-    let hops = hops(&client, begun + LASTING).await?;
+    let nats = &ground.stack.nats_addresses;
+    // One user may publish there, the other may listen.
+    let (from, to) = (
+        connect_nats(&nats.relay_url).await?,
+        connect_nats(&nats.auditor_url).await?,
+    );
+    let hops = hops(&from, &to, begun + LASTING).await?;
     let mut shown = Vec::new();
     while let Some(table) = playing.join_next().await {
         shown.extend(table.context("a game's task")??);
@@ -74,14 +79,14 @@ async fn play(
 }
 
 /// What a message takes from a client of NATS to another one, beside all that goes on.
-async fn hops(client: &Client, until: Instant) -> Result<Latencies> {
-    let mut subscriber = client.subscribe(HOP_SUBJECT).await?;
-    client.flush().await?;
+async fn hops(from: &Client, to: &Client, until: Instant) -> Result<Latencies> {
+    let mut subscriber = to.subscribe(HOP_SUBJECT).await?;
+    to.flush().await?;
     let mut taken = Vec::new();
     while Instant::now() < until {
         let sent = Instant::now();
-        client.publish(HOP_SUBJECT, "hop".into()).await?;
-        client.flush().await?;
+        from.publish(HOP_SUBJECT, "hop".into()).await?;
+        from.flush().await?;
         if subscriber.next().await.is_none() {
             bail!("NATS ended the subscription");
         }
