@@ -95,18 +95,29 @@ async fn put(bed: &Bed, change: Change, nth: usize, relays: usize) -> Result<Dur
     Ok(begun.elapsed())
 }
 
-/// Nobody joins or leaves: no lease may move.
+/// Nobody joins or leaves: no lease may move, but where its owner was kept from renewing it.
 async fn hold_still(bed: &mut Bed) -> Result<()> {
-    let (begun, before) = (Instant::now(), Spread::now(&bed.pool).await?);
+    let (begun, mut before) = (Instant::now(), Spread::now(&bed.pool).await?);
     while begun.elapsed() < STABLE_FOR {
         tokio::time::sleep(LOOK_EVERY).await;
-        let moved = Spread::now(&bed.pool).await?.moved_since(&before);
-        if !moved.is_empty() {
+        let now = Spread::now(&bed.pool).await?;
+        let (lapsed, given_up): (Vec<_>, Vec<_>) = now
+            .moved_since(&before)
+            .into_iter()
+            .partition(|shard| now.can_have_lapsed_since(&before, *shard));
+        if !given_up.is_empty() {
             bed.breaches.push(format!(
-                "the shards {moved:?} changed hands although nobody joined or left"
+                "the shards {given_up:?} changed hands although nobody joined or left"
             ));
             break;
         }
+        if !lapsed.is_empty() {
+            bed.too_slow.push(format!(
+                "the leases of {lapsed:?} lapsed although their owner was alive"
+            ));
+            break;
+        }
+        before = now;
     }
     Ok(())
 }

@@ -13,23 +13,32 @@ const SHARDS: usize = 64;
 pub(super) struct Spread {
     /// Owner and epoch of each shard whose lease has not lapsed.
     held: BTreeMap<i16, (String, i64)>,
+    /// When each of these leases lapses unless it is renewed, by the database's clock.
+    lapses_at_ms: BTreeMap<i16, i64>,
+    /// When this was, by the same clock.
+    at_ms: i64,
 }
 
 impl Spread {
     pub(super) async fn now(pool: &PgPool) -> Result<Self> {
-        let held: Vec<(i16, String, i64)> = sqlx::query_as(
-            "select shard, owner, epoch from outbox_shards
+        let held: Vec<(i16, String, i64, i64, i64)> = sqlx::query_as(
+            "select shard, owner, epoch, fogline_ms(lease_until), fogline_ms(statement_timestamp())
+             from outbox_shards
              where owner is not null and lease_until > statement_timestamp()",
         )
         .fetch_all(pool)
         .await
         .context("the leases cannot be read")?;
-        let held = held
-            .into_iter()
-            .map(|(shard, owner, epoch)| (shard, (owner, epoch)));
-        Ok(Self {
-            held: held.collect(),
-        })
+        let mut now = Self {
+            held: BTreeMap::new(),
+            lapses_at_ms: BTreeMap::new(),
+            at_ms: held.first().map_or(0, |(.., at_ms)| *at_ms),
+        };
+        for (shard, owner, epoch, lapses_at_ms, _) in held {
+            now.held.insert(shard, (owner, epoch));
+            now.lapses_at_ms.insert(shard, lapses_at_ms);
+        }
+        Ok(now)
     }
 
     /// The shards that are held by another, or were taken anew, since `before`.
@@ -42,6 +51,13 @@ impl Spread {
             .filter(moved)
             .map(|(shard, _)| *shard)
             .collect()
+    }
+
+    /// Whether a lease that was seen `before` can have lapsed since: its owner did not come to renew
+    /// it, which is no decision to give it up.
+    pub(super) fn can_have_lapsed_since(&self, before: &Self, shard: i16) -> bool {
+        let lapses_at = before.lapses_at_ms.get(&shard);
+        lapses_at.is_none_or(|at_ms| *at_ms <= self.at_ms)
     }
 
     /// Whether so many relays hold all shards, in shares that differ by one at most.
@@ -67,7 +83,20 @@ mod tests {
         };
         Spread {
             held: (0..SHARDS).filter_map(shard).collect(),
+            lapses_at_ms: (0..64).map(|shard| (shard, 1_500)).collect(),
+            at_ms: 0,
         }
+    }
+
+    #[test]
+    fn a_lease_lapses_when_its_time_is_over() {
+        let before = spread(|_| Some("a"));
+        let at = |at_ms| Spread {
+            at_ms,
+            ..before.clone()
+        };
+        assert!(!at(1_499).can_have_lapsed_since(&before, 3));
+        assert!(at(1_500).can_have_lapsed_since(&before, 3));
     }
 
     #[test]
