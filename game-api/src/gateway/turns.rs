@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::problem::{Problem, Reason};
 
 /// Whoever has not had a turn by then is told to try again: so long at most are viewers kept waiting
-/// while the database is away. Some ten thousand games are read meanwhile.
+/// while the database is away.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// As many at once as half the pool's connections; the other half is for writes.

@@ -1,8 +1,4 @@
 //! What a benchmark runs on: private servers and release builds of the services.
-#![allow(
-    dead_code,
-    reason = "for the benchmarks of game-api; those of the relay have a rig of their own"
-)]
 
 use anyhow::{Context as _, Result};
 use e2e::environment;
