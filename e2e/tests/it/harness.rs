@@ -9,7 +9,10 @@ use e2e::client::{Api, Follower, Happening, NewGame, Session, Transport, new_id}
 use e2e::environment::{self, names};
 use e2e::history::judge;
 use e2e::load::GameRecord;
-use e2e::supervisor::{Durability, Ports, ServiceBinaries, Stack, StackOptions, Staging};
+use e2e::provision::NatsServer;
+use e2e::supervisor::{
+    Durability, Nats, Ports, RunDir, ServiceBinaries, Stack, StackOptions, Staging,
+};
 use uuid::Uuid;
 
 /// Nothing that these tests wait for takes longer, on a slow and busy machine.
@@ -44,6 +47,28 @@ pub(crate) fn binaries() -> ServiceBinaries {
         ServiceBinaries::in_dir(dir.as_ref()).expect("binaries")
     });
     built.clone()
+}
+
+/// A directory for what a test's servers keep; it goes with what is returned.
+pub(crate) fn run_dir() -> RunDir {
+    RunDir::create(&environment::target_dir(), "e2e").expect("a run directory")
+}
+
+/// A nats-server by itself, and the directory that must outlive it.
+pub(crate) async fn nats() -> (RunDir, Nats) {
+    let run_dir = run_dir();
+    let tools = environment::target_dir().join("tools");
+    let server = NatsServer::provision(&tools).expect("nats-server");
+    let ports = Ports::free(0, 0).expect("ports").of_nats();
+    let nats = Nats::start(
+        &server,
+        &run_dir,
+        ports,
+        Durability::PowerCut,
+        Staging::Disk,
+    )
+    .await;
+    (run_dir, nats.expect("started"))
 }
 
 /// Starts two gateways and two relays, with further variables for all of them.

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use e2e::environment;
-use e2e::provision::{NatsServer, PostgresBinaries};
-use e2e::supervisor::{Durability, Nats, Ports, Postgres, RunDir, Staging, connect_nats};
+use e2e::provision::PostgresBinaries;
+use e2e::supervisor::{Durability, Ports, Postgres, connect_nats};
 use futures_util::StreamExt;
 use sqlx::{ConnectOptions, PgConnection};
 
-fn run_dir() -> RunDir {
-    RunDir::create(&environment::target_dir(), "e2e").expect("a run directory")
-}
+use crate::harness::{nats, run_dir};
 
 async fn connect(url: &str) -> PgConnection {
     url.parse::<sqlx::postgres::PgConnectOptions>()
@@ -70,20 +68,7 @@ async fn the_reader_of_postgres_reads_and_cannot_write() {
 
 #[tokio::test]
 async fn jetstream_works_for_the_relay_and_nobody_can_empty_the_stream() {
-    let run_dir = run_dir();
-    let server =
-        NatsServer::provision(&environment::target_dir().join("tools")).expect("nats-server");
-    let ports = Ports::free(0, 0).expect("ports").of_nats();
-    let nats = Nats::start(
-        &server,
-        &run_dir,
-        ports,
-        Durability::PowerCut,
-        Staging::Disk,
-    )
-    .await
-    .expect("started");
-
+    let (_run_dir, nats) = nats().await;
     let relay = connect_nats(&nats.addresses.relay_url)
         .await
         .expect("relay");

@@ -2,27 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::environment;
-use e2e::provision::NatsServer;
-use e2e::supervisor::{Child, Durability, Nats, Ports, RunDir, Staging, State};
+use e2e::supervisor::{Child, State};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-async fn nats() -> (RunDir, Nats) {
-    let target = environment::target_dir();
-    let run_dir = RunDir::create(&target, "e2e").expect("a run directory");
-    let server = NatsServer::provision(&target.join("tools")).expect("nats-server");
-    let ports = Ports::free(0, 0).expect("ports").of_nats();
-    let nats = Nats::start(
-        &server,
-        &run_dir,
-        ports,
-        Durability::PowerCut,
-        Staging::Disk,
-    )
-    .await
-    .expect("started");
-    (run_dir, nats)
-}
+use crate::harness::nats;
 
 /// `kill -9` by somebody else; returns when the supervisor has noticed.
 async fn die(child: &Child) {
