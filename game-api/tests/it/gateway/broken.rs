@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+#[cfg(target_os = "linux")]
+use super::harness::vanish;
 use super::harness::{Instance, NatsServer, until, until_within};
 
 #[sqlx::test(migrations = "../migrations")]
@@ -67,5 +69,47 @@ async fn who_answers_no_ping_is_found(pool: PgPool) {
     assert_eq!(u16::from(close.code), 1008);
     answering.is_usable().await;
     drop(answering);
+    a.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[sqlx::test(migrations = "../migrations")]
+async fn who_is_gone_without_a_word_is_found(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_HEARTBEAT_MS", "1000")]).await;
+    let (_white, _black, game) = a.game(&json!({})).await;
+    let path = format!("/v1/games/{game}/stream");
+    // The streams differ from nothing but the network: nobody answers them, and one of the two has
+    // nobody who could.
+    let (here, gone) = (a.deaf_stream(&path).await, a.deaf_stream(&path).await);
+    let mut there = a.socket(None).await;
+    there.is_usable().await;
+    let mut away = a.socket(None).await;
+    away.subscribe(&game, None).await;
+    until("all are there", async || {
+        a.app.metrics.gateway_subscriptions.get() == 3
+    })
+    .await;
+    vanish(&gone);
+    away.vanish();
+    // Within two heartbeats, and what this machine takes for it.
+    let both = until_within(
+        Duration::from_secs(6),
+        "those who are gone are found",
+        async || a.disconnects("silent") == 2,
+    );
+    tokio::select! {
+        // Whoever reads answers pings.
+        message = there.next_or_close() => panic!("{message:?}"),
+        () = both => {}
+    }
+    assert_eq!(a.app.metrics.gateway_subscriptions.get(), 1);
+    // A socket that is given up holds its place for a moment, to say goodbye.
+    until("their places are free", async || {
+        a.app.metrics.gateway_connections.get() == 2
+    })
+    .await;
+    there.is_usable().await;
+    drop((here, gone, there, away));
     a.stop().await;
 }

@@ -37,6 +37,18 @@ pub(super) async fn until_within(
     }
 }
 
+/// Lets a client's end of a connection vanish: its kernel drops all that comes, before TCP sees it,
+/// so that nothing is acknowledged, answered or reset, as when a machine has lost its network.
+#[cfg(target_os = "linux")]
+pub(super) fn vanish(stream: &tokio::net::TcpStream) {
+    use socket2::{SockFilter, SockRef};
+    /// A program of the packet filter that takes nothing of any packet: `BPF_RET | BPF_K`, 0.
+    const TAKES_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(stream)
+        .attach_filter(&[TAKES_NOTHING])
+        .unwrap();
+}
+
 /// Does what relays do, but for what a test leaves out: publishes the rows whose number `chosen`
 /// says yes to, and takes all of them out. Gives how many there were.
 pub(super) async fn relay(

@@ -47,6 +47,15 @@ impl Socket {
         reference
     }
 
+    /// The client is gone, and with it whatever would say so.
+    #[cfg(target_os = "linux")]
+    pub(in crate::gateway) fn vanish(&self) {
+        match self.stream.get_ref() {
+            MaybeTlsStream::Plain(stream) => super::vanish(stream),
+            _ => unreachable!("these tests use no TLS"),
+        }
+    }
+
     /// Closes the socket as a client does that is done.
     pub(in crate::gateway) async fn close(&mut self) {
         let frame = CloseFrame {
