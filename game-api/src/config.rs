@@ -101,7 +101,7 @@ pub const VARIABLES: [Variable; 23] = [
     ),
     variable(
         "GATEWAY_RECONNECT_SPREAD_MS",
-        "over how long a drain spreads the return of its clients, ms, 0 to 60000; default 3000",
+        "over how long a drain spreads the departure of its clients, ms, 0 to 60000; default 3000",
     ),
     variable(
         "GATEWAY_HEARTBEAT_MS",
@@ -230,6 +230,7 @@ impl Config {
     /// # Errors
     /// The first variable that is missing or cannot be used, with a sentence.
     pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
+        let drain_deadline = millis_or(env, "DRAIN_DEADLINE_MS", 20_000, 0..=600_000)?;
         Ok(Self {
             database: DatabaseConfig::from_env(env)?,
             nats: NatsConfig::from_env(env)?,
@@ -241,8 +242,8 @@ impl Config {
             origins: AllowedOrigins::from_env(env)?,
             trace_trusted: TrustedNetworks::from_env(env)?,
             limits: LimitsConfig::from_env(env)?,
-            gateway: GatewayConfig::from_env(env)?,
-            drain_deadline: millis_or(env, "DRAIN_DEADLINE_MS", 20_000, 0..=600_000)?,
+            gateway: GatewayConfig::from_env(env)?.within(drain_deadline),
+            drain_deadline,
             instance: instance_from_env(env)?,
         })
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::api::{Api, Refusal, Session};
-use super::passage::{Departure, Passage};
+use super::passage::{Advice, Departure, Passage};
 use super::protocol::{Control, ViewClass};
 use super::recording::Recording;
 use super::socket::{Identity, Received, Socket};
@@ -30,6 +30,15 @@ pub enum Transport {
     WebSocket,
     /// Commands by `POST`, frames by long poll.
     Http,
+}
+
+/// What a client does when its gateway asks it to come back elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manners {
+    /// It goes at the time that it was given.
+    Goes,
+    /// It stays until it is closed.
+    Stays,
 }
 
 /// What a follower notices.
@@ -80,7 +89,8 @@ pub struct Follower {
     last_failure: String,
     retry_pause: Duration,
     not_before: Instant,
-    advised: Option<Duration>,
+    manners: Manners,
+    advice: Option<Advice>,
     departure: Option<Departure>,
 }
 
@@ -112,9 +122,17 @@ impl Follower {
             last_failure: String::new(),
             retry_pause: RETRY_PAUSE_MIN,
             not_before: Instant::now(),
-            advised: None,
+            manners: Manners::Goes,
+            advice: None,
             departure: None,
         }
+    }
+
+    /// The same with other manners.
+    #[must_use]
+    pub const fn with_manners(mut self, manners: Manners) -> Self {
+        self.manners = manners;
+        self
     }
 
     /// The gateway that it talks to now, by number.
@@ -172,7 +190,19 @@ impl Follower {
         let Some(socket) = &mut self.socket else {
             return self.connect().await;
         };
-        match socket.next().await {
+        let goes_at = self
+            .advice
+            .filter(|_| self.manners == Manners::Goes)
+            .map(|advice| advice.goes_at());
+        let received = tokio::select! {
+            received = socket.next() => received,
+            () = at(goes_at) => {
+                "its time has come".clone_into(&mut self.last_failure);
+                self.lost(None)?;
+                return Ok(None);
+            }
+        };
+        match received {
             Ok(received) => self.receive(received),
             Err(closed)
                 if closed.code.is_none()
@@ -221,8 +251,10 @@ impl Follower {
                 Ok(None)
             }
             Received::Control(Control::Reconnect { after_ms }) => {
-                // The close follows, and says why.
-                self.advised = Some(Duration::from_millis(after_ms));
+                self.advice = Some(Advice {
+                    told: Instant::now(),
+                    after: Duration::from_millis(after_ms),
+                });
                 Ok(None)
             }
             Received::Control(Control::Subscribed { .. }) => {
@@ -351,7 +383,7 @@ impl Follower {
         }
     }
 
-    /// Leaves for the next gateway: when it was told to, else after a pause that grows.
+    /// Leaves for the next gateway: not before it was told to, else after a pause that grows.
     fn lost(&mut self, closed: Option<u16>) -> Result<()> {
         if self.last_contact.elapsed() > AWAY_MAX {
             bail!(
@@ -360,14 +392,16 @@ impl Follower {
                 self.last_failure
             );
         }
-        let advised = self.advised.take();
-        let pause = advised.unwrap_or(self.retry_pause);
+        let advice = self.advice.take();
+        self.not_before = match advice {
+            Some(advice) => advice.goes_at(),
+            None => Instant::now() + self.retry_pause,
+        };
         self.retry_pause = (self.retry_pause * 2).min(RETRY_PAUSE_MAX);
-        self.not_before = Instant::now() + pause;
         self.departure.get_or_insert(Departure {
             from: self.at,
             at: Instant::now(),
-            advised,
+            advice,
             closed,
         });
         self.socket = None;
@@ -382,6 +416,13 @@ impl Follower {
         if let Some(departure) = self.departure.take() {
             self.passages.push(departure.arrived(self.at));
         }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

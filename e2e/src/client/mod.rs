@@ -10,8 +10,8 @@ mod recording;
 mod socket;
 
 pub use api::{Answered, Api, NewGame, Refusal, Session};
-pub use follow::{Follower, Happening, Transport};
-pub use passage::{Departure, Passage};
+pub use follow::{Follower, Happening, Manners, Transport};
+pub use passage::{Advice, Departure, Passage};
 pub use recording::{Recorded, Recording};
 pub use socket::{Closed, Identity, Received, Socket};
 

@@ -2,6 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+/// A gateway has asked the client to come back elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Advice {
+    /// When the client was told.
+    pub told: Instant,
+    /// After which time it is to go.
+    pub after: Duration,
+}
+
+impl Advice {
+    /// When it is to go.
+    #[must_use]
+    pub fn goes_at(&self) -> Instant {
+        self.told + self.after
+    }
+}
+
 /// A gateway was lost, or asked the client to go.
 #[derive(Clone, Copy, Debug)]
 pub struct Departure {
@@ -9,8 +26,8 @@ pub struct Departure {
     pub from: usize,
     /// When the client noticed.
     pub at: Instant,
-    /// After which time the gateway advised to come back, if it took leave.
-    pub advised: Option<Duration>,
+    /// What it had said before, if it took leave.
+    pub advice: Option<Advice>,
     /// The close code, where one came.
     pub closed: Option<u16>,
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::hand::Hand;
 use super::latency::LatencyBook;
 use crate::client::protocol::{Side, ViewClass};
-use crate::client::{Follower, Happening, Passage, Recording, Session, Transport, new_id};
+use crate::client::{Follower, Happening, Manners, Passage, Recording, Session, Transport, new_id};
 
 /// A command that is refused for a passing reason is sent again after this.
 const RETRY_PAUSE: Duration = Duration::from_millis(150);
@@ -61,6 +61,8 @@ pub struct Played {
 /// What a spectator went through.
 #[derive(Debug)]
 pub struct Watched {
+    /// What it does when it is asked to go.
+    pub manners: Manners,
     /// Every frame that it was sent.
     pub recording: Recording,
     /// How it came from gateway to gateway.
@@ -100,7 +102,7 @@ impl Bot {
     }
 }
 
-/// A spectator: follows a game until it is over.
+/// A spectator: follows a game over WebSocket until it is over.
 ///
 /// # Errors
 /// An invariant was broken, or no gateway was there.
@@ -108,9 +110,11 @@ pub async fn watch(
     gateways: &[String],
     home: usize,
     game: Uuid,
-    transport: Transport,
+    manners: Manners,
 ) -> Result<Watched> {
-    let mut follower = Follower::new(gateways, home, None, game, ViewClass::Public, transport);
+    let transport = Transport::WebSocket;
+    let mut follower = Follower::new(gateways, home, None, game, ViewClass::Public, transport)
+        .with_manners(manners);
     while !follower.recording.is_over() {
         follower
             .next()
@@ -118,6 +122,7 @@ pub async fn watch(
             .with_context(|| format!("a spectator of game {game}"))?;
     }
     Ok(Watched {
+        manners,
         recording: follower.recording,
         passages: follower.passages,
     })

@@ -14,7 +14,7 @@ use super::bot::{Bot, watch as spectate};
 use super::latency::LatencyBook;
 use super::tournament::{GameRecord, TournamentPlan};
 use crate::client::protocol::{Side, ViewClass};
-use crate::client::{Api, Follower, NewGame, Recording, Refusal, Session, Transport};
+use crate::client::{Api, Follower, Manners, NewGame, Recording, Refusal, Session, Transport};
 
 /// A gateway that was killed is started again within a second, but where gateways are killed again
 /// and again on a busy machine, an attempt must find two of them alive for as long as it takes.
@@ -111,8 +111,14 @@ impl Tables {
             latencies: self.latencies.clone(),
             progress: progress.clone(),
         };
-        let spectators = (0..plan.spectators)
-            .map(|nth| spectate(&plan.gateways, away + nth, game, Transport::WebSocket));
+        let spectators = (0..plan.spectators).map(|nth| {
+            spectate(
+                &plan.gateways,
+                away + nth,
+                game,
+                manners(nth / plan.gateways.len()),
+            )
+        });
         let (white, black, spectators) = tokio::try_join!(
             bot(white, home, Side::White, white_by).play(),
             bot(black, away, Side::Black, black_by).play(),
@@ -152,6 +158,14 @@ impl Tables {
 
     fn mark(&self, change: impl FnOnce(&mut BTreeSet<Uuid>) -> bool) {
         change(&mut self.playing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Of the spectators at a gateway every other one stays until it is closed.
+const fn manners(nth: usize) -> Manners {
+    match nth % 2 {
+        0 => Manners::Goes,
+        _ => Manners::Stays,
     }
 }
 

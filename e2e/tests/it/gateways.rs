@@ -1,8 +1,8 @@
 //! Gateways that go under load: `cargo xtask chaos gateway` in short, and a drain.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::client::{Departure, Passage};
+use e2e::client::{Manners, Passage, Recorded};
 use e2e::faults::any_seed;
 use e2e::faults::gateway::{Plan, Progress, Rhythm, run};
 use e2e::load::{GameRecord, Tournament, TournamentPlan};
@@ -40,8 +40,14 @@ async fn gateways_killed_in_turn_leave_every_client_each_frame_once_and_in_order
     assert!(elsewhere > plan.clients, "only {elsewhere} went elsewhere");
 }
 
-/// By default a drain spreads the return of its clients over this time.
+/// By default a drain spreads the departure of its clients over this time.
 const SPREAD: Duration = Duration::from_secs(3);
+/// A socket is closed so long after the time at which its client was asked to go.
+const OVERLAP: Duration = Duration::from_secs(1);
+/// A client that goes from one gateway to the other is without one for less.
+const GAP_MAX: Duration = Duration::from_secs(1);
+/// The clients of one game.
+const TOO_LATE_MAX: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_drained_under_load_sends_each_client_elsewhere_spread_over_time() {
@@ -53,6 +59,7 @@ async fn a_gateway_drained_under_load_sends_each_client_elsewhere_spread_over_ti
     });
     tournament.moves(300).await.expect("moves");
     let drained = &stack.gateways[0];
+    let begun = Instant::now();
     let ended = drained.end().await.expect("it ran");
     assert!(ended.status.success() && !ended.killed, "{ended:?}");
     let log = std::fs::read_to_string(drained.log()).expect("its log");
@@ -62,35 +69,70 @@ async fn a_gateway_drained_under_load_sends_each_client_elsewhere_spread_over_ti
     tournament.moves(moves + 100).await.expect("moves after it");
     tournament.wind_up();
     let records = tournament.finish().await.expect("all games played");
+    // Nobody missed a frame.
     assert_agreement(&stack, &records).await;
     stack.end().await;
 
-    let passages: Vec<_> = records.iter().flat_map(GameRecord::passages).collect();
+    let passages = records.iter().flat_map(GameRecord::passages);
+    // Who was about to come when it began to drain found that it no longer listened.
+    let (passages, too_late): (Vec<Passage>, Vec<Passage>) =
+        passages.partition(|passage| passage.departure.advice.is_some());
+    assert!(too_late.len() <= TOO_LATE_MAX, "{too_late:?}");
     // Of the ten games half have White there, half have Black and two of four spectators.
     assert!(passages.len() > 10, "only {} had to go", passages.len());
     for passage in &passages {
-        let Departure {
-            from,
-            closed,
-            advised,
-            ..
-        } = passage.departure;
-        // Whoever came while it no longer listened got neither advice nor a code.
-        assert_eq!((from, passage.to), (0, 1), "{passage:?}");
-        assert_eq!(closed, Some(1012), "{passage:?}");
-        let advised = advised.expect("told when to come back");
-        assert!(
-            advised <= SPREAD && passage.took() >= advised,
-            "{passage:?}"
-        );
+        assert_farewell(passage, begun);
     }
-    let first = passages.iter().map(|passage| passage.departure.at).min();
-    let is_early =
-        |passage: &&&Passage| passage.arrived.duration_since(first.expect("some")) < SPREAD / 2;
-    let early = passages.iter().filter(is_early).count();
+    assert_spread(&passages, begun);
+    let spectators = records.iter().flat_map(|record| &record.spectators);
+    let stayed = spectators.filter(|watched| watched.manners == Manners::Stays);
+    for watched in stayed {
+        let departures = watched.passages.iter().map(|passage| passage.departure);
+        for departure in departures.filter(|departure| departure.advice.is_some()) {
+            // Until it was closed it was served as ever.
+            let told = departure.advice.expect("told").told;
+            let meanwhile = |frame: &&Recorded| (told..departure.at).contains(&frame.at);
+            let frames = watched.recording.frames.iter().filter(meanwhile).count();
+            assert!(frames > 0, "nothing came after the farewell: {departure:?}");
+            assert_eq!(departure.closed, Some(1012), "{departure:?}");
+        }
+    }
+}
+
+/// It was told when to go, went then and not before, and was taken in elsewhere at once.
+fn assert_farewell(passage: &Passage, begun: Instant) {
+    let departure = passage.departure;
+    assert_eq!((departure.from, passage.to), (0, 1), "{passage:?}");
+    let after = departure.advice.expect("told when to go").after;
+    assert!(after <= SPREAD, "{passage:?}");
+    let stayed = departure.at.duration_since(begun);
+    let least = match departure.closed {
+        None => after,
+        Some(code) => {
+            assert_eq!(code, 1012, "{passage:?}");
+            after + OVERLAP
+        }
+    };
+    assert!(stayed >= least, "gone after {stayed:?}: {passage:?}");
+    assert!(passage.took() < GAP_MAX, "{passage:?}");
+}
+
+/// They were told to go over the whole time, and did.
+fn assert_spread(passages: &[Passage], begun: Instant) {
+    let went = passages.iter().map(|passage| passage.departure);
+    let mut afters: Vec<_> = went
+        .clone()
+        .map(|went| went.advice.expect("told").after)
+        .collect();
+    afters.sort_unstable();
+    let gaps = afters.windows(2).map(|pair| pair[1].abs_diff(pair[0]));
+    let widest = gaps.max().expect("several");
+    assert!(widest < SPREAD / 4, "they bunch: {afters:?}");
+    let (early, late): (Vec<_>, Vec<_>) = went.partition(|went| went.at < begun + SPREAD / 2);
     assert!(
-        (1..passages.len()).contains(&early),
-        "{early} of {} were back in the first half of the time",
-        passages.len()
+        early.len() > 2 && late.len() > 2,
+        "{} left early and {} late",
+        early.len(),
+        late.len()
     );
 }

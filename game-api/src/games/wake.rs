@@ -1,37 +1,38 @@
 //! The post-commit hint to the relays: coalesced and best effort, since relays poll anyway.
 
-use std::sync::Arc;
-
 use shared::lifecycle::Lifecycle;
 use shared::subjects;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 
 /// Rings the relays' bell. Clones ring the same one.
-#[derive(Clone, Debug, Default)]
-pub struct Wake(Arc<Notify>);
+#[derive(Clone, Debug)]
+pub struct Wake(mpsc::Sender<()>);
 
 impl Wake {
-    /// Starts the worker that publishes one hint for however many commits there were meanwhile.
+    /// Starts the worker that publishes one hint for however many commits there were meanwhile. It
+    /// runs until nobody can ring any more: in a drain moves are still made.
     #[must_use]
     pub fn start(nats: async_nats::Client, life: &Lifecycle) -> Self {
-        let wake = Self::default();
-        let bell = wake.0.clone();
-        let draining = life.draining();
+        let (ring, mut bell) = mpsc::channel(1);
+        let stopping = life.stopping();
         life.spawn_worker("wake hints", async move {
-            loop {
-                tokio::select! {
-                    () = bell.notified() => {}
-                    () = draining.cancelled() => return,
+            let hints = async {
+                while bell.recv().await.is_some() {
+                    hint(&nats).await;
                 }
-                hint(&nats).await;
+            };
+            tokio::select! {
+                () = hints => {}
+                () = stopping.cancelled() => {}
             }
         });
-        wake
+        Self(ring)
     }
 
     /// Says that rows wait in the outbox.
     pub fn ring(&self) {
-        self.0.notify_one();
+        // A full bell rings already.
+        let _ = self.0.try_send(());
     }
 }
 

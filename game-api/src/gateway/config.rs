@@ -14,7 +14,7 @@ pub struct GatewayConfig {
     /// of one player on one instance.
     pub sockets_per_player_max: usize,
     /// `GATEWAY_RECONNECT_SPREAD_MS`, 0 to 60000, default 3000: over how long a drain spreads the
-    /// return of its clients.
+    /// departure of its clients, if its deadline leaves so much.
     pub reconnect_spread: Duration,
     /// `GATEWAY_HEARTBEAT_MS`, 1000 to 120000, default 25000: between two pings to a WebSocket, and
     /// between two comments of a quiet SSE stream.
@@ -24,7 +24,20 @@ pub struct GatewayConfig {
     pub presence_every: Duration,
 }
 
+/// What a drain needs beside the time over which it spreads the departures: sockets stay open for
+/// a second longer, commands in flight take three at most, and closing takes one.
+const LAST_DEPARTURE_MAX: Duration = Duration::from_secs(5);
+
 impl GatewayConfig {
+    /// The same for an instance that is ended `deadline` after its drain has begun: the last client
+    /// must be gone by then.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        let left = deadline.saturating_sub(LAST_DEPARTURE_MAX);
+        self.reconnect_spread = self.reconnect_spread.min(left);
+        self
+    }
+
     /// Reads the variables.
     ///
     /// # Errors
@@ -38,5 +51,22 @@ impl GatewayConfig {
             heartbeat: millis_or(env, "GATEWAY_HEARTBEAT_MS", 25_000, 1000..=120_000)?,
             presence_every: millis_or(env, "GATEWAY_PRESENCE_MS", 2000, 100..=60_000)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn departures_are_over_when_the_drain_must_be() {
+        let config = GatewayConfig::from_env(&HashMap::new()).unwrap();
+        let spread = |deadline_s| {
+            let config = config.clone().within(Duration::from_secs(deadline_s));
+            config.reconnect_spread.as_secs()
+        };
+        assert_eq!([0, 5, 7, 20].map(spread), [0, 0, 2, 3]);
     }
 }

@@ -17,7 +17,7 @@ const SLOTS: usize = 64;
 pub struct Beat {
     /// Grows with each tick: time for a ping, and to see whether the last one was answered.
     pub ticks: u64,
-    /// The instance drains: take leave.
+    /// The instance drains: take leave, once.
     pub draining: bool,
 }
 
@@ -45,21 +45,39 @@ impl Heartbeat {
     #[must_use]
     pub fn place(&self) -> watch::Receiver<Beat> {
         let slot = self.next.fetch_add(1, Ordering::Relaxed) % SLOTS;
-        self.slots[slot].subscribe()
+        let mut place = self.slots[slot].subscribe();
+        // Whoever was about to open when the drain began hears of it too.
+        if place.borrow().draining {
+            place.mark_changed();
+        }
+        place
     }
 
+    /// Runs until the last socket has gone in the drain, or its hard stop.
     async fn run(self, period: Duration, life: Lifecycle) {
-        let draining = life.draining();
+        let (draining, stopping) = (life.draining(), life.stopping());
+        let told_and_gone = async {
+            draining.cancelled().await;
+            for slot in self.slots.iter() {
+                slot.send_modify(|beat| beat.draining = true);
+            }
+            for slot in self.slots.iter() {
+                slot.closed().await;
+            }
+        };
+        tokio::select! {
+            () = self.turn(period) => {}
+            () = told_and_gone => {}
+            () = stopping.cancelled() => {}
+        }
+    }
+
+    async fn turn(&self, period: Duration) {
         let mut step = interval(period / u32::try_from(SLOTS).unwrap_or(1));
         step.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for slot in self.slots.iter().cycle() {
-            tokio::select! {
-                _ = step.tick() => slot.send_modify(|beat| beat.ticks += 1),
-                () = draining.cancelled() => break,
-            }
-        }
-        for slot in self.slots.iter() {
-            slot.send_modify(|beat| beat.draining = true);
+            step.tick().await;
+            slot.send_modify(|beat| beat.ticks += 1);
         }
     }
 }
@@ -82,5 +100,19 @@ mod tests {
         for place in &mut places {
             place.wait_for(|beat| beat.draining).await.unwrap();
         }
+        let mut late = heartbeat.place();
+        late.changed().await.unwrap();
+        assert!(late.borrow_and_update().draining);
+        // Pings go on for those who have not gone yet, and with the last of them the wheel ends.
+        let before = late.borrow().ticks;
+        late.wait_for(|beat| beat.ticks > before).await.unwrap();
+        drop((places, late));
+        life.finish(Duration::from_millis(1)).await.unwrap();
+        assert!(
+            heartbeat
+                .slots
+                .iter()
+                .all(|slot| slot.receiver_count() == 0)
+        );
     }
 }

@@ -15,6 +15,7 @@ use super::boards::{self, Boards};
 use super::clock::{DatabaseClock, MEASURE_EVERY};
 use super::config::GatewayConfig;
 use super::cursor::Cursors;
+use super::departures::Departures;
 use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::places::Places;
@@ -69,6 +70,7 @@ struct Inner {
     stats: CachedStats,
     boards: Boards,
     turns: Turns,
+    departures: Departures,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
 
@@ -85,6 +87,7 @@ impl Gateway {
             stats: CachedStats::default(),
             boards: Boards::new(parts.metrics.gateway_subscriptions.clone()),
             turns: Turns::new(&parts.pool),
+            departures: Departures::new(parts.config.reconnect_spread, rand::random()),
             parts,
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
@@ -241,6 +244,11 @@ impl Gateway {
     pub(super) fn rejected(&self, reason: Reason) {
         let rejected = &self.metrics().gateway_rejected_total;
         rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// When each client goes in a drain.
+    pub(super) fn departures(&self) -> &Departures {
+        &self.0.departures
     }
 
     pub(super) fn heartbeat(&self) -> &Heartbeat {

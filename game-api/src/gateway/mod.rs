@@ -7,6 +7,7 @@ pub mod boards;
 pub mod clock;
 pub mod config;
 pub mod cursor;
+mod departures;
 pub mod frame;
 pub mod heartbeat;
 mod hub;

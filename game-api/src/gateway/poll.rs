@@ -10,6 +10,7 @@ use serde::Deserialize;
 use shared::ids::GameId;
 use tokio::time::{Instant, sleep_until};
 
+use super::departures::Departure;
 use super::frame::{Frame, FrameKind};
 use super::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::app::App;
@@ -62,7 +63,7 @@ pub(super) async fn events(
     } = Subscription::open(&app.gateway, wanted).await?;
     let until = Instant::now() + wait;
     let mut frames: Vec<Frame> = snapshot.into_iter().collect();
-    let draining = app.life.draining();
+    let mut departure = Departure::new(&app.gateway);
     loop {
         fill(&mut subscription, &mut frames, limit).await?;
         if !frames.is_empty() {
@@ -71,7 +72,7 @@ pub(super) async fn events(
         tokio::select! {
             () = subscription.changed() => {}
             () = sleep_until(until) => break,
-            () = draining.cancelled() => break,
+            () = departure.due() => break,
         }
     }
     for frame in &frames {

@@ -11,13 +11,12 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
-use rand::RngExt;
 use serde::Deserialize;
 use shared::ids::GameId;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
+use super::departures::Departure;
 use super::frame::Frame;
 use super::places::Place;
 use super::subscription::{Manner, Opened, Subscription, Wanted};
@@ -29,6 +28,9 @@ use crate::problem::{Problem, Reason};
 
 /// Between two attempts to read what a viewer is owed while the database is away.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// When a browser is to come back after a drain has ended its stream. Each stream ends at its own
+/// time, so it need not wait; but it keeps to this after other losses too, and must not storm then.
+const COME_BACK_AFTER: Duration = Duration::from_millis(250);
 
 /// The query of the stream.
 #[derive(Debug, Deserialize)]
@@ -72,14 +74,14 @@ pub(super) async fn stream(
         .map(|frame| Ok(sent(&gateway, frame, false)))
         .collect();
     let viewer = Viewer {
-        draining: app.life.draining(),
         gateway,
         subscription,
         fate: fate.map(|Extension(fate)| fate).unwrap_or_default(),
         drained: false,
         _place: place,
     };
-    let events = stream::iter(first).chain(viewer.events());
+    let departure = Departure::new(&app.gateway);
+    let events = stream::iter(first).chain(viewer.events(departure));
     let keep_alive = KeepAlive::new().interval(app.gateway.config().heartbeat);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
@@ -97,7 +99,6 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 struct Viewer {
     gateway: Gateway,
     subscription: Subscription,
-    draining: CancellationToken,
     /// How the connection ends, if the client does not end it.
     fate: Fate,
     drained: bool,
@@ -117,15 +118,14 @@ impl Drop for Viewer {
 }
 
 impl Viewer {
-    fn events(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        let batches = stream::unfold(Some(self), async |viewer| {
-            let mut viewer = viewer?;
-            let draining = viewer.draining.clone();
+    fn events(self, departure: Departure) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        let batches = stream::unfold(Some((self, departure)), async |open| {
+            let (mut viewer, mut departure) = open?;
             let batch = tokio::select! {
                 batch = viewer.batch() => batch,
-                () = draining.cancelled() => return Some((vec![Ok(viewer.goodbye())], None)),
+                () = departure.due() => return Some((vec![Ok(viewer.goodbye())], None)),
             };
-            Some((batch, Some(viewer)))
+            Some((batch, Some((viewer, departure))))
         });
         batches.flat_map(stream::iter)
     }
@@ -147,10 +147,8 @@ impl Viewer {
 
     /// Ends the stream and tells the browser when to come back.
     fn goodbye(&mut self) -> Event {
-        let spread = self.gateway.config().reconnect_spread;
-        let after = spread.mul_f64(rand::rng().random_range(0.0..=1.0));
         self.drained = true;
-        Event::default().retry(after)
+        Event::default().retry(COME_BACK_AFTER)
     }
 }
 

@@ -11,13 +11,20 @@ use crate::gateway::Gateway;
 /// From a new reader's coming to the look for it: many come at once when a gateway has died.
 const BELL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs until the drain.
+/// In a drain: until the last reader is gone.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Runs until the last reader has gone in the drain, or its hard stop.
 pub(in crate::gateway) async fn run(gateway: Gateway) {
     let every = gateway.config().presence_every;
-    let draining = gateway.life().draining();
+    let (draining, stopping) = (gateway.life().draining(), gateway.life().stopping());
     let (mut lobby, mut players) = (Lobby::default(), Players::default());
     let mut next = Instant::now();
     loop {
+        let parting = draining.is_cancelled();
+        if parting && gateway.boards().are_unread() {
+            return;
+        }
         tokio::select! {
             () = sleep_until(next) => {
                 next = Instant::now() + every;
@@ -26,7 +33,9 @@ pub(in crate::gateway) async fn run(gateway: Gateway) {
                 let _ = players.go_on(&gateway).await;
             }
             () = gateway.boards().bell.notified() => sleep(BELL_PAUSE).await,
-            () = draining.cancelled() => return,
+            () = draining.cancelled(), if !parting => {}
+            () = sleep(DRAIN_LOOK_EVERY), if parting => {}
+            () = stopping.cancelled() => return,
         }
         if Lobby::is_wanted(&gateway) {
             let _ = lobby.look(&gateway).await;

@@ -95,7 +95,7 @@ impl Reader {
                 };
             }
             if self.posted.changed().await.is_err() {
-                // The keeper has ended in the drain, and the socket will.
+                // The board was taken down, which a board that is read is not.
                 std::future::pending::<()>().await;
             }
         }
@@ -136,6 +136,12 @@ impl Boards {
     pub fn of_player(&self, player: PlayerId) -> Reader {
         let mut players = lock(&self.players);
         self.reader(players.entry(player).or_insert_with(Board::new))
+    }
+
+    /// Whether nobody reads any.
+    fn are_unread(&self) -> bool {
+        let players = lock(&self.players);
+        !lock(&self.lobby).has_readers() && !players.values().any(Board::has_readers)
     }
 
     fn reader(&self, board: &Board) -> Reader {

@@ -6,6 +6,7 @@
 mod commands;
 mod end;
 pub mod inbound;
+mod leave;
 mod outbound;
 mod requests;
 mod session;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::FutureExt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use rand::RngExt;
 use shared::ids::PlayerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -19,6 +18,7 @@ use tungstenite::error::CapacityError;
 use super::commands::{Commands, Done};
 use super::end::End;
 use super::inbound::Topic;
+use super::leave::Leave;
 use super::outbound::Outbound;
 use super::requests;
 use super::topics::{Step, Topics};
@@ -35,9 +35,6 @@ const FIRST_MESSAGE_MAX: Duration = Duration::from_secs(5);
 const MESSAGES_PER_S: NonZeroU32 = NonZeroU32::new(50).unwrap();
 /// Messages of one socket at once: every topic subscribed twice over.
 const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// In a drain, the time for commands in flight to be answered; after a socket's end, the time for
-/// those that had come to be carried out.
-const DRAIN_COMMANDS_MAX: Duration = Duration::from_secs(3);
 
 /// What a socket's loop was woken by.
 enum Woken {
@@ -46,7 +43,7 @@ enum Woken {
     Command(Done),
     Beat(Beat),
     Late,
-    DrainOver,
+    Leave,
 }
 
 type NextBeat = Pin<Box<dyn Future<Output = (watch::Receiver<Beat>, Beat)> + Send>>;
@@ -63,8 +60,7 @@ pub(super) struct Session {
     first_message: Option<Pin<Box<Sleep>>>,
     /// Since the last ping, something was heard.
     heard: bool,
-    /// Set by the drain: until when commands in flight are waited for.
-    leaving: Option<Instant>,
+    leave: Leave,
 }
 
 /// Serves a socket to its end.
@@ -82,7 +78,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
         beat: next_beat(gateway.heartbeat().place()),
         first_message: Some(Box::pin(sleep(FIRST_MESSAGE_MAX))),
         heard: true,
-        leaving: None,
+        leave: Leave::Stays,
         app,
     };
     let end = tokio::select! {
@@ -94,7 +90,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
         writer,
         topics,
         mut commands,
-        leaving,
+        leave,
         ..
     } = session;
     drop(topics);
@@ -108,7 +104,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
         }
     };
     // Who sends a command and goes has sent it all the same.
-    let until = leaving.unwrap_or_else(|| Instant::now() + DRAIN_COMMANDS_MAX);
+    let until = leave.commands_until();
     let finished = async {
         tokio::select! {
             () = commands.finish(&app.games) => {}
@@ -148,14 +144,14 @@ impl Session {
                 Woken::Command(done) => self.answer(done).await?,
                 Woken::Beat(beat) => self.beat(beat).await?,
                 Woken::Late => return self.late().await,
-                Woken::DrainOver => return self.leave().await,
+                Woken::Leave => self.go()?,
             }
         }
     }
 
     async fn woken(&mut self) -> Woken {
-        let leaving = self.leaving;
-        let may_read = leaving.is_none() && !self.commands.are_full();
+        let leave = self.leave;
+        let may_read = leave.may_read() && !self.commands.are_full();
         let answered = self.commands.are_done();
         tokio::select! {
             (topic, step) = self.topics.next() => Woken::Topic(topic, step),
@@ -166,7 +162,7 @@ impl Session {
                 Woken::Beat(beat)
             }
             () = late(&mut self.first_message) => Woken::Late,
-            () = drain_over(leaving, answered) => Woken::DrainOver,
+            () = leave.due(answered) => Woken::Leave,
         }
     }
 
@@ -220,8 +216,10 @@ impl Session {
     }
 
     async fn beat(&mut self, beat: Beat) -> Result<(), End> {
-        if beat.draining {
-            self.leaving = Some(Instant::now() + DRAIN_COMMANDS_MAX);
+        if beat.draining && self.leave == Leave::Stays {
+            return self.take_leave().await;
+        }
+        if !self.leave.may_read() {
             return Ok(());
         }
         if !std::mem::take(&mut self.heard) {
@@ -238,12 +236,22 @@ impl Session {
         Err(End::SILENT)
     }
 
-    async fn leave(&mut self) -> Result<std::convert::Infallible, End> {
-        let spread = self.app.gateway.config().reconnect_spread.as_millis();
-        let spread_ms = u64::try_from(spread).unwrap_or(u64::MAX);
-        let after_ms = rand::rng().random_range(0..=spread_ms);
-        self.writer.say(&Outbound::Reconnect { after_ms }).await?;
-        Err(End::DRAIN)
+    /// Tells the client when to come back, and goes on until then.
+    async fn take_leave(&mut self) -> Result<(), End> {
+        let departures = self.app.gateway.departures();
+        let after = departures.after();
+        self.leave = Leave::Goes(Instant::now() + after + departures.overlap());
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Ok(self.writer.say(&Outbound::Reconnect { after_ms }).await?)
+    }
+
+    /// The client's time is over: what it has sent is answered, then it is closed.
+    fn go(&mut self) -> Result<(), End> {
+        if !self.leave.may_read() {
+            return Err(End::DRAIN);
+        }
+        self.leave = Leave::last_answers();
+        Ok(())
     }
 }
 
@@ -262,14 +270,6 @@ fn next_beat(mut receiver: watch::Receiver<Beat>) -> NextBeat {
 async fn late(first_message: &mut Option<Pin<Box<Sleep>>>) {
     match first_message {
         Some(sleep) => sleep.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn drain_over(leaving: Option<Instant>, commands_are_done: bool) {
-    match leaving {
-        Some(_) if commands_are_done => {}
-        Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
 }

@@ -50,6 +50,8 @@ impl Instance {
             ),
             // A test that waits for a hole to be repaired says so; elsewhere it would hide faults.
             ("GATEWAY_RECONCILE_MS", "60000"),
+            // No test waits at its end for clients that have not gone.
+            ("GATEWAY_RECONNECT_SPREAD_MS", "0"),
         ];
         let env: HashMap<String, String> = own
             .iter()
