@@ -15,6 +15,9 @@ use super::probes::vain_moves;
 use super::track::Track;
 use crate::client::protocol::{Side, ViewClass, move_action};
 
+/// Of the pairs, so many are played to an end.
+const END_SHARE: f64 = 0.25;
+
 /// The steps of a walk, and what is at stake in its vain attempts.
 pub(super) fn steps(walk: &Walk, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fact>) {
     let seat = match walk.class {
@@ -57,7 +60,47 @@ pub(super) fn steps(walk: &Walk, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fa
         attempts(&walk.games[plies], viewer, random, &mut steps, &mut facts);
     }
     steps.push(Step::Look);
+    if random.random_bool(END_SHARE) {
+        let turn = walk.games[plies][0].position.turn();
+        steps.extend(end(seat, turn, random));
+    }
     (steps, facts)
+}
+
+/// Both games end alike: somebody resigns, or a draw is agreed.
+fn end(seat: Option<Side>, turn: Side, random: &mut StdRng) -> Vec<Step> {
+    let hidden = |by: Side, kind: &str| {
+        let action = vec![json!({"type": kind})];
+        Step::Hidden {
+            by,
+            actions: [action.clone(), action],
+        }
+    };
+    let Some(viewer) = seat else {
+        return vec![Step::Last(Box::new(hidden(turn, "resign")))];
+    };
+    let own = |kind: &str, random: &mut StdRng| Step::Own {
+        action: json!({"type": kind}),
+        way: way(random),
+        again: false,
+    };
+    let opponent = viewer.other();
+    let (first, last) = match random.random_range(0..4) {
+        0 => (None, own("resign", random)),
+        1 => (None, hidden(opponent, "resign")),
+        2 => (
+            Some(hidden(opponent, "offer_draw")),
+            own("accept_draw", random),
+        ),
+        _ => (
+            Some(own("offer_draw", random)),
+            hidden(opponent, "accept_draw"),
+        ),
+    };
+    first
+        .into_iter()
+        .chain([Step::Last(Box::new(last))])
+        .collect()
 }
 
 fn way(random: &mut StdRng) -> Way {

@@ -27,6 +27,9 @@ const ATTEMPTS_MAX: u64 = 200;
 /// A clock that nobody runs out of, and whose readings all have six digits.
 const CLOCK: (u64, u64) = (600_000, 0);
 
+/// Of the pairs, so many are of private games.
+const PRIVATE_SHARE: f64 = 0.125;
+
 /// Both games so far.
 pub(super) struct Walk {
     pub(super) class: ViewClass,
@@ -54,6 +57,7 @@ pub fn fog_chess(seed: u64, nth: usize) -> Pair {
             continue;
         };
         let clock = random.random_bool(0.2).then_some(CLOCK);
+        let is_private = random.random_bool(PRIVATE_SHARE);
         let (steps, tried) = dress::steps(&walk, &mut random);
         let mut facts = walk.facts;
         facts.extend(tried);
@@ -62,6 +66,7 @@ pub fn fog_chess(seed: u64, nth: usize) -> Pair {
             ruleset: "fog-chess",
             class,
             clock,
+            is_private,
             steps,
             facts,
         };

@@ -4,6 +4,7 @@
 //! everything that the viewer is sent, byte for byte, must be the same in both.
 
 pub mod bed;
+mod boards;
 mod census;
 mod dress;
 mod facts;

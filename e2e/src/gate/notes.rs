@@ -79,6 +79,7 @@ pub fn private_notes(seed: u64, nth: usize) -> Pair {
         ruleset: RULESET,
         class,
         clock: None,
+        is_private: false,
         steps,
         facts: BTreeSet::from([Fact::HiddenEvents]),
     }

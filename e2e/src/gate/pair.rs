@@ -67,6 +67,20 @@ pub enum Step {
     Cut,
     /// It comes back, by its cursor.
     Back,
+    /// What ends both games and so reveals all: what it shows is not compared.
+    Last(Box<Self>),
+}
+
+impl Step {
+    /// What is done to the game in this step, in one of the two games.
+    fn actions(&self, which: usize) -> Vec<Value> {
+        match self {
+            Self::Hidden { actions, .. } => actions[which].clone(),
+            Self::Own { action, .. } => vec![action.clone()],
+            Self::Last(step) => step.actions(which),
+            _ => vec![],
+        }
+    }
 }
 
 /// Two games that differ in nothing that `class` may see.
@@ -80,6 +94,8 @@ pub struct Pair {
     pub class: ViewClass,
     /// Initial time and increment in milliseconds.
     pub clock: Option<(u64, u64)>,
+    /// Whether the game is hidden from whoever does not know its code.
+    pub is_private: bool,
     /// What happens.
     pub steps: Vec<Step>,
     /// What differs.
@@ -99,11 +115,7 @@ impl Pair {
     /// The actions of one of the two games, each on its way to be read by people.
     #[must_use]
     pub fn told(&self, which: usize) -> String {
-        let actions = self.steps.iter().flat_map(|step| match step {
-            Step::Hidden { actions, .. } => actions[which].clone(),
-            Step::Own { action, .. } => vec![action.clone()],
-            _ => vec![],
-        });
+        let actions = self.steps.iter().flat_map(|step| step.actions(which));
         let words: Vec<String> = actions
             .map(|action| match action["uci"].as_str() {
                 Some(uci) => uci.to_owned(),

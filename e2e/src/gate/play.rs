@@ -11,7 +11,7 @@ use super::normalise::Known;
 use super::pair::{At, Pair, Step, Way};
 use super::socket::Place;
 use super::transcript::Transcript;
-use super::viewer::{Gateways, Viewer};
+use super::viewer::{Attended, Gateways, Viewer};
 use crate::client::protocol::{Side, ViewClass};
 use crate::client::{Answered, Api, NewGame, Session, new_id};
 
@@ -26,8 +26,10 @@ const LOOKS: [&str; 6] = [
 ];
 
 /// Who has a game open without a seat in it at its end: two accounts, and somebody who is not
-/// signed in over two sockets.
-const WATCHING: u64 = 4;
+/// signed in over two sockets, who is not let into a private game.
+const fn watching(pair: &Pair) -> u64 {
+    if pair.is_private { 2 } else { 4 }
+}
 
 /// Accounts that play and look on; pairs take turns with them.
 #[derive(Clone, Debug)]
@@ -61,6 +63,20 @@ impl Cast {
         })
     }
 
+    /// The player who is not to notice anything, if it is one, and everyone without a seat.
+    fn viewers(&self, pair: &Pair, which: usize) -> (Option<Viewer>, Vec<Viewer>) {
+        let viewer =
+            |name, session: Option<&Session>| Viewer::new(name, session.cloned(), &self.gateways);
+        let has_seat = pair.class != ViewClass::Public;
+        let player = has_seat.then(|| viewer("the player", Some(&self.viewer)));
+        let public = vec![
+            viewer("a spectator", Some(&self.outsiders[which])),
+            viewer("the opponent's other account", Some(&self.seconds[which])),
+            viewer("anonymous", None),
+        ];
+        (player, public)
+    }
+
     /// Plays game `which` of the pair, as far as it goes.
     pub(super) async fn play(&self, pair: &Pair, which: usize) -> Result<Played> {
         let mut table = Table::seat(self, pair, which).await?;
@@ -72,7 +88,7 @@ impl Cast {
                 break;
             }
         }
-        let watching = failed.is_none().then_some(WATCHING);
+        let watching = failed.is_none().then(|| watching(pair));
         let transcript = table.leave(watching).await?;
         Ok(Played { transcript, failed })
     }
@@ -100,6 +116,8 @@ struct Table<'a> {
     /// Where the player's second socket was when it was cut.
     cut_at: Option<Place>,
     requests: usize,
+    /// How the game stands.
+    status: &'static str,
 }
 
 impl<'a> Table<'a> {
@@ -113,27 +131,33 @@ impl<'a> Table<'a> {
             ruleset: pair.ruleset,
             clock: pair.clock,
             seat,
-            visibility: "public",
+            visibility: if pair.is_private { "private" } else { "public" },
         };
-        let game = Api::new(one).create_game(&cast.viewer, &wanted).await?.id;
-        Api::new(other).join(&cast.opponent, game).await?;
-        let game_id = game.to_string();
-        let viewer = |name, session: Option<&Session>| {
-            Viewer::new(name, session.cloned(), &game_id, &cast.gateways)
+        let (mut player, mut public) = cast.viewers(pair, which);
+        // These two come later.
+        let [spectator, _, anonymous] = &mut public[..] else {
+            bail!("three look on");
         };
-        let player =
-            (pair.class != ViewClass::Public).then(|| viewer("the player", Some(&cast.viewer)));
-        let public = vec![
-            viewer("a spectator", Some(&cast.outsiders[which])),
-            viewer("the opponent's other account", Some(&cast.seconds[which])),
-            viewer("anonymous", None),
-        ];
+        let first = player.iter_mut().chain([spectator, anonymous]);
+        try_join_all(first.map(|viewer| viewer.open(0))).await?;
+        let game = Api::new(one).create_game(&cast.viewer, &wanted).await?;
+        let code = game.code.context("who makes a game is told its code")?;
+        let game = game.id.to_string();
+        let code = pair.is_private.then_some(code);
+        for (nth, viewer) in player.iter_mut().chain(&mut public).rev().enumerate() {
+            // The last one, who is not signed in, does not know the code.
+            viewer.attend(Attended {
+                game: game.clone(),
+                is_hidden: pair.is_private && nth == 0,
+                code: code.clone().filter(|_| nth == 1 || nth == 2),
+            });
+        }
         let mut table = Self {
             cast,
             which,
-            game: game_id,
+            game: game.clone(),
             known: Known {
-                game: game.to_string(),
+                game,
                 clocked: pair.clock.is_some(),
             },
             n: 2,
@@ -141,13 +165,44 @@ impl<'a> Table<'a> {
             public,
             cut_at: None,
             requests: 0,
+            status: "active",
         };
+        table.until_open(pair).await?;
+        table.join(other, code.as_deref()).await?;
         for viewer in table.player.iter_mut().chain(&mut table.public[..1]) {
-            viewer.connect(0, Some(&Place::start())).await?;
+            viewer.subscribe(0, Some(&Place::start())).await?;
         }
-        table.public[2].connect(0, None).await?;
+        table.public[2].subscribe(0, None).await?;
         table.all_until_frame().await?;
         Ok(table)
+    }
+
+    /// Until who looks at the lobby, and the player at their own games, have been shown the game.
+    async fn until_open(&mut self, pair: &Pair) -> Result<()> {
+        if let Some(player) = &mut self.player {
+            player.until_shown(0, "me", "open").await?;
+        }
+        if !pair.is_private {
+            let [spectator, _, anonymous] = &mut self.public[..] else {
+                bail!("three look on");
+            };
+            let lookers = self.player.iter_mut().chain([spectator, anonymous]);
+            try_join_all(lookers.map(|viewer| viewer.until_shown(0, "lobby", "open"))).await?;
+        }
+        Ok(())
+    }
+
+    async fn join(&self, gateway: &str, code: Option<&str>) -> Result<()> {
+        let (path, body) = match code {
+            Some(code) => ("/v1/join".to_owned(), Some(json!({"code": code}))),
+            None => (format!("/v1/games/{}/join", self.game), None),
+        };
+        let opponent = Some(&self.cast.opponent);
+        let joined: Answered<Value> = Api::new(gateway)
+            .call(Method::POST, &path, opponent, body.as_ref())
+            .await?;
+        drop(joined);
+        Ok(())
     }
 
     async fn step(&mut self, step: &Step) -> Result<()> {
@@ -193,6 +248,13 @@ impl<'a> Table<'a> {
                     player.connect(1, self.cut_at.as_ref()).await?;
                     player.until_frame(self.n).await?;
                 }
+            }
+            Step::Last(step) => {
+                for viewer in self.player.iter_mut().chain(&mut self.public) {
+                    viewer.end();
+                }
+                Box::pin(self.step(step)).await?;
+                self.status = "finished";
             }
         }
         Ok(())
@@ -243,6 +305,7 @@ impl<'a> Table<'a> {
             let last = player.last();
             player.listen().await?;
             player.connect(1, last.as_ref()).await?;
+            player.until_shown(1, "me", "active").await?;
         }
         self.public[0].listen().await?;
         self.public[1].connect(1, Some(&Place::start())).await?;
@@ -287,7 +350,11 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    async fn leave(self, watching: Option<u64>) -> Result<Transcript> {
+    async fn leave(mut self, watching: Option<u64>) -> Result<Transcript> {
+        if let (Some(player), Some(_)) = (&mut self.player, watching) {
+            player.until_shown(0, "me", "active").await?;
+            player.until_shown(0, "me", self.status).await?;
+        }
         let everyone = self.player.into_iter().chain(self.public);
         let left = try_join_all(everyone.map(|viewer| viewer.leave(watching))).await?;
         let channels: BTreeMap<_, _> = left.into_iter().flatten().collect();

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use super::boards;
 use super::transcript::{Channel, Entry};
 
 /// What a viewer is owed comes within this, on a slow and busy machine.
@@ -20,11 +21,21 @@ const MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// How a message begins that tells who is there.
 const PRESENCE: &str = r#"{"type":"presence","#;
 
+/// Whether it is who is there, or a board.
+fn comes_by_the_clock(text: &str) -> bool {
+    let topic = serde_json::from_str::<Head>(text)
+        .ok()
+        .and_then(|head| head.topic);
+    text.starts_with(PRESENCE)
+        || topic.is_some_and(|topic| boards::TOPICS.contains(&topic.as_str()))
+}
+
 /// What tells one message from another; the rest is for the comparison.
 #[derive(Deserialize)]
 struct Head {
     r#type: String,
     r#ref: Option<String>,
+    topic: Option<String>,
     n: Option<u64>,
     cursor: Option<String>,
 }
@@ -55,6 +66,10 @@ pub(super) struct Socket {
     pub(super) last: Option<Place>,
     /// What it was told of who is there. It is told so by the clock, between any two frames.
     pub(super) presence: Vec<String>,
+    /// What it was told by the lobby and `me`, which come by the clock too.
+    pub(super) boards: Vec<String>,
+    /// How much had come when everything was about to be revealed.
+    ended_at: Option<usize>,
 }
 
 impl Socket {
@@ -88,6 +103,8 @@ impl Socket {
             channel: vec![handshake],
             last: None,
             presence: Vec::new(),
+            boards: Vec::new(),
+            ended_at: None,
         })
     }
 
@@ -136,6 +153,32 @@ impl Socket {
         told.with_context(|| format!("nobody said that {watching} watch: {:?}", self.presence))?
     }
 
+    /// Reads until a board says what is `wanted`, if it has not yet.
+    pub(super) async fn until_board(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&str) -> bool + Send + Sync,
+    ) -> Result<()> {
+        let mut looked_at = 0;
+        let told = timeout(MESSAGE_MAX, async {
+            loop {
+                let new = &self.boards[looked_at..];
+                if new.iter().any(|text| wanted(text)) {
+                    return anyhow::Ok(());
+                }
+                looked_at = self.boards.len();
+                self.next().await?;
+            }
+        });
+        told.await
+            .with_context(|| format!("no board said {what}"))?
+    }
+
+    /// From now on no view is looked at: all is about to be revealed.
+    pub(super) fn end(&mut self) {
+        self.ended_at = Some(self.channel.len());
+    }
+
     fn n(&self) -> u64 {
         self.last.as_ref().map_or(0, |last| last.n)
     }
@@ -152,8 +195,8 @@ impl Socket {
                             text: format!("{frame:?}"),
                         });
                     }
-                    // Who is there may be told at any time.
-                    Ok(Message::Text(text)) if !text.starts_with(PRESENCE) => {
+                    // Who is there may be told at any time, and so may the boards tell.
+                    Ok(Message::Text(text)) if !comes_by_the_clock(&text) => {
                         self.channel.push(Entry {
                             what: "after the goodbye".to_owned(),
                             text: text.to_string(),
@@ -165,6 +208,10 @@ impl Socket {
             }
         });
         closed.await.context("a socket was not closed")?;
+        let after_the_end = self.ended_at.unwrap_or(self.channel.len());
+        for entry in &mut self.channel[after_the_end..] {
+            entry.unsee();
+        }
         Ok(self.channel)
     }
 
@@ -180,6 +227,14 @@ impl Socket {
             let head: Head = serde_json::from_str(&text).with_context(|| text.clone())?;
             if head.r#type == "presence" {
                 self.presence.push(text);
+                return Ok(head);
+            }
+            if head
+                .topic
+                .as_deref()
+                .is_some_and(|topic| boards::TOPICS.contains(&topic))
+            {
+                self.boards.push(text);
                 return Ok(head);
             }
             let frame = matches!(head.r#type.as_str(), "event" | "snapshot");

@@ -18,6 +18,15 @@ pub(super) struct Entry {
     pub(super) text: String,
 }
 
+impl Entry {
+    /// Leaves the view out, and what stands behind it.
+    pub(super) fn unsee(&mut self) {
+        if let Some(at) = self.text.find("\"view\":") {
+            self.text.truncate(at);
+        }
+    }
+}
+
 /// One viewer's way to one game: a socket, a stream, or all its requests.
 pub(super) type Channel = Vec<Entry>;
 

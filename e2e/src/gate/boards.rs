@@ -1,0 +1,136 @@
+//! What a viewer is told of a game by the lobby and by `me`, which show the games of all pairs that
+//! are being played and come by the clock: every form of what concerns this game, each once.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::transcript::{Channel, Entry};
+
+/// The topics that are no games.
+pub(super) const TOPICS: [&str; 2] = ["lobby", "me"];
+
+#[derive(Deserialize)]
+struct Board<'a> {
+    #[serde(borrow, default)]
+    games: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    events: Vec<Notice<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Notice<'a> {
+    #[serde(borrow)]
+    game: &'a RawValue,
+}
+
+/// How the game stands in a message of a board, as it is written there; nothing if the message is
+/// about others.
+pub(super) fn shown<'a>(text: &'a str, game: &str) -> Result<Vec<&'a str>> {
+    let board: Board<'a> = serde_json::from_str(text).with_context(|| text.to_owned())?;
+    let told = board.events.into_iter().map(|notice| notice.game);
+    let all = board.games.into_iter().chain(told).map(RawValue::get);
+    let id = format!("\"id\":\"{game}\"");
+    Ok(all.filter(|shown| shown.contains(&id)).collect())
+}
+
+/// Whether a message shows the game with this status.
+pub(super) fn shows(text: &str, game: &str, status: &str) -> bool {
+    let status = format!("\"status\":\"{status}\"");
+    shown(text, game).is_ok_and(|shown| shown.iter().any(|shown| shown.contains(&status)))
+}
+
+/// The forms of what was told: of the game, and of messages without the games in them.
+pub(super) fn channel(told: &[String], game: &str) -> Result<Channel> {
+    let mut forms = BTreeSet::new();
+    for text in told {
+        for shown in shown(text, game)? {
+            forms.insert(("the game on a board", uncounted(shown)));
+        }
+        forms.insert(("a board without games", bare(text)));
+    }
+    let entries = forms.into_iter().map(|(what, text)| Entry {
+        what: what.to_owned(),
+        text,
+    });
+    Ok(entries.collect())
+}
+
+/// Who is there is counted by the clock.
+pub(super) fn uncounted(text: &str) -> String {
+    let text = text.replace("true", "false");
+    match text.split_once("\"watching\":") {
+        Some((before, after)) => {
+            let after = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            format!("{before}\"watching\":#{after}")
+        }
+        None => text,
+    }
+}
+
+/// A message without what stands in its lists, without its counts, and without what tells the whole
+/// from a change: who reads too late is shown the whole again.
+fn bare(text: &str) -> String {
+    let mut bare = String::new();
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for letter in text.chars() {
+        let closes = !quoted && letter == ']';
+        depth -= usize::from(closes);
+        if depth == 0 && !(letter.is_ascii_digit() && bare.ends_with('#')) {
+            bare.push(if letter.is_ascii_digit() { '#' } else { letter });
+        }
+        depth += usize::from(!quoted && letter == '[');
+        quoted ^= letter == '"' && !escaped;
+        escaped = letter == '\\' && !escaped;
+    }
+    [
+        ("\"gone\":[],", ""),
+        ("\"events\":[]", "\"games\":[]"),
+        ("\"event\"", "\"snapshot\""),
+    ]
+    .iter()
+    .fold(bare, |text, (from, to)| text.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOBBY: &str = r#"{"games":[{"id":"a","status":"open","seats":{"black":false,"white":true},"watching":12},{"id":"b","name":"]\"["}],"gone":["c"],"stats":{"games":3,"players":44},"topic":"lobby","type":"event"}"#;
+    const WHOLE: &str =
+        r#"{"games":[],"stats":{"games":1,"players":2},"topic":"lobby","type":"snapshot"}"#;
+    const NOTICE: &str = r#"{"events":[{"game":{"id":"a","status":"finished"},"kind":"ended"}],"topic":"me","type":"event"}"#;
+
+    #[test]
+    fn what_concerns_a_game_is_found_as_it_is_written() {
+        assert_eq!(
+            shown(NOTICE, "a").expect("JSON"),
+            [r#"{"id":"a","status":"finished"}"#]
+        );
+        assert!(shown(LOBBY, "c").expect("JSON").is_empty());
+        assert!(shows(LOBBY, "a", "open") && !shows(LOBBY, "b", "open"));
+        assert!(shows(NOTICE, "a", "finished"));
+    }
+
+    #[test]
+    fn a_change_and_the_whole_have_one_form_and_anything_more_is_another() {
+        let told = [LOBBY.to_owned(), WHOLE.to_owned()];
+        let forms = channel(&told, "a").expect("JSON");
+        let texts: Vec<&str> = forms.iter().map(|entry| entry.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                r#"{"games":[],"stats":{"games":#,"players":#},"topic":"lobby","type":"snapshot"}"#,
+                r#"{"id":"a","status":"open","seats":{"black":false,"white":false},"watching":#}"#,
+            ]
+        );
+        let more = WHOLE.replace("\"topic\"", "\"ply\":3,\"topic\"");
+        let told = [WHOLE.to_owned(), more];
+        assert_eq!(channel(&told, "a").expect("JSON").len(), 2);
+        let notice = [NOTICE.to_owned()];
+        let bare = &channel(&notice, "z").expect("JSON")[0].text;
+        assert_eq!(bare, r#"{"games":[],"topic":"me","type":"snapshot"}"#);
+    }
+}
