@@ -88,11 +88,13 @@ async fn wait(pool: &PgPool, metrics: &Metrics, output: Output) -> Result<(), Co
     let progress = progress::over_shards(output);
     loop {
         let left = unverified(pool).await?.unsigned_abs();
+        let seen = load(pool).await?.stream_created.is_some();
         progress.set_position(SHARDS.saturating_sub(left));
         // What other relays read is not seen here.
         let read = metrics.verify_scanned.get();
         progress.set_message(format!("{read} messages of the stream read here"));
-        if left == 0 {
+        // Nothing is said of a stream that no relay has seen.
+        if seen && left == 0 {
             progress.finish_and_clear();
             return Ok(());
         }
