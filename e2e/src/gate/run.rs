@@ -140,12 +140,27 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     for _ in 0..plan.at_once.min(plan.pairs) {
         workers.spawn(work(plan.clone(), Arc::clone(&next), end));
     }
-    let mut played = Vec::new();
+    let (mut played, mut failed) = (Vec::new(), None);
     while let Some(worker) = workers.join_next().await {
-        played.extend(worker.context("a worker")??);
+        let done = worker.context("a worker")??;
+        played.extend(done.played);
+        failed = failed.or(done.failed);
     }
-    played.sort_by_key(|played| played.pair.nth);
-    Ok(report(plan.seed, played, started.elapsed()))
+    played.sort_by_key(|played: &Played| played.pair.nth);
+    let report = report(plan.seed, played, started.elapsed());
+    match failed {
+        // A leak can also keep a game from going on: the pair that shows the leak says more.
+        Some(error) if report.differences.is_empty() => Err(error),
+        _ => Ok(report),
+    }
+}
+
+/// What a worker has played, and why a pair could not be played to the end that shows no difference
+/// up to there.
+#[derive(Default)]
+struct Work {
+    played: Vec<Played>,
+    failed: Option<anyhow::Error>,
 }
 
 struct Played {
@@ -157,13 +172,13 @@ struct Played {
 }
 
 /// One worker plays pair after pair with the same accounts.
-async fn work(plan: Plan, next: Arc<AtomicUsize>, end: usize) -> Result<Vec<Played>> {
+async fn work(plan: Plan, next: Arc<AtomicUsize>, end: usize) -> Result<Work> {
     let cast = Cast::register(&plan.gateways).await?;
-    let mut all = Vec::new();
+    let mut work = Work::default();
     loop {
         let nth = next.fetch_add(1, Ordering::Relaxed);
         if nth >= end {
-            return Ok(all);
+            return Ok(work);
         }
         let (games, seed) = (plan.games, plan.seed);
         let pair = tokio::task::spawn_blocking(move || match games {
@@ -178,12 +193,13 @@ async fn work(plan: Plan, next: Arc<AtomicUsize>, end: usize) -> Result<Vec<Play
         let transcripts = [one.transcript, other.transcript];
         let played = judge(seed, pair, &transcripts, failed.is_none());
         if let (Some(error), None) = (failed, &played.difference) {
-            return Err(error);
+            work.failed = Some(error);
+            return Ok(work);
         }
         if plan.until_first && played.difference.is_some() {
             next.store(end, Ordering::Relaxed);
         }
-        all.push(played);
+        work.played.push(played);
     }
 }
 
