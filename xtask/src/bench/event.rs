@@ -45,7 +45,8 @@ pub(crate) fn message(nth: u64, id: Uuid) -> (String, HeaderMap, Bytes) {
     (subject(nth), headers, Bytes::from(payload(nth)))
 }
 
-/// Appends the nth event as a producer does: `outbox_append`, in a transaction of its own.
+/// Appends the nth event as a producer does: `outbox_append`, in a transaction of its own. What a
+/// statement by itself does is one; a notification inside it makes it a block.
 ///
 /// # Errors
 /// The database refuses.
@@ -54,20 +55,26 @@ pub(crate) async fn append(
     nth: u64,
     notify: bool,
 ) -> sqlx::Result<()> {
+    if !notify {
+        return append_alone(connection, nth).await;
+    }
     let mut transaction = connection.begin().await?;
+    append_alone(&mut transaction, nth).await?;
+    sqlx::query("notify outbox_wake")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+async fn append_alone(connection: &mut PgConnection, nth: u64) -> sqlx::Result<()> {
     sqlx::query("select outbox_append($1, $2, $3, $4::jsonb)")
         .bind(key(nth))
         .bind(subject(nth))
         .bind(TYPE)
         .bind(payload(nth))
-        .execute(&mut *transaction)
-        .await?;
-    if notify {
-        sqlx::query("notify outbox_wake")
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await
+        .execute(connection)
+        .await
+        .map(|_| ())
 }
 
 /// Appends `count` events in one transaction: the outbox has all of them at one moment.
