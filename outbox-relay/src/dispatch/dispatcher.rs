@@ -32,6 +32,10 @@ use crate::wake::pace::Pace;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// What comes while a batch of few events is under way is looked for when it has ended, and travels
+/// together in the next one: smaller batches would cost more than the wait. After so long it is
+/// looked for all the same, so that a batch without an answer holds up nobody else's events.
+const LOOK_BESIDE_AFTER: Duration = Duration::from_millis(20);
 
 /// Gives shards to workers.
 #[derive(Debug)]
@@ -51,10 +55,13 @@ pub struct Dispatcher {
     stop: CancellationToken,
     /// Shards that a verification has in hand.
     verifying: usize,
+    /// Jobs of shards of which none asked for one of its own.
+    joint: usize,
     failures: u32,
     paused_until: Instant,
     /// Rows may wait that no look has seen.
     look_wanted: bool,
+    last_look: Instant,
     next_look: Instant,
 }
 
@@ -63,8 +70,19 @@ pub struct Dispatcher {
 struct Done {
     members: Vec<Member>,
     publisher: Publisher,
-    /// Whether this was a verification.
-    verified: bool,
+    what: What,
+}
+
+/// What a job was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// A turn of some shards, which together are one job or not.
+    Turn {
+        joint: bool,
+        /// Whether events were sent.
+        sent: bool,
+    },
+    Verification,
 }
 
 /// What a dispatcher is made from.
@@ -112,9 +130,11 @@ impl Dispatcher {
             publishers: parts.publishers,
             stop: CancellationToken::new(),
             verifying: 0,
+            joint: 0,
             failures: 0,
             paused_until: now,
             look_wanted: false,
+            last_look: now,
             next_look: now,
         }
     }
@@ -137,9 +157,10 @@ impl Dispatcher {
                     self.look_wanted = true;
                 }
                 () = sleep_until(self.paused_until), if self.is_paused() => {}
+                () = sleep_until(self.last_look + LOOK_BESIDE_AFTER), if self.look_waits() => {}
                 _ = self.status.changed() => self.on_status(),
             }
-            if self.look_wanted && !self.is_paused() {
+            if self.may_look() {
                 self.look().await;
             }
         }
@@ -148,6 +169,16 @@ impl Dispatcher {
 
     fn is_paused(&self) -> bool {
         self.paused_until > Instant::now()
+    }
+
+    /// Whether nothing but time keeps the next look waiting.
+    fn look_waits(&self) -> bool {
+        self.look_wanted && !self.publishers.is_empty() && !self.is_paused()
+    }
+
+    fn may_look(&self) -> bool {
+        let in_turn = self.joint == 0 || self.last_look.elapsed() >= LOOK_BESIDE_AFTER;
+        self.look_waits() && in_turn
     }
 
     fn facts(&self) -> Option<Facts> {
@@ -168,6 +199,7 @@ impl Dispatcher {
     /// Asks the outbox, in one query, which idle shards have rows.
     async fn look(&mut self) {
         self.look_wanted = false;
+        self.last_look = Instant::now();
         self.slots.pass_over_running();
         let shards: Vec<(Shard, ReadFrom)> = self
             .slots
@@ -204,7 +236,7 @@ impl Dispatcher {
             if starts.is_empty() {
                 break;
             }
-            let members = starts
+            let members: Vec<Member> = starts
                 .into_iter()
                 .map(|start| self.member(start, &facts))
                 .collect();
@@ -228,6 +260,8 @@ impl Dispatcher {
         let Some(mut publisher) = self.publishers.pop() else {
             return;
         };
+        let joint = !members.iter().any(|member| member.state.alone);
+        self.joint += usize::from(joint);
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
         self.life.spawn_task("shards' turn", async move {
             let turn = Turn {
@@ -236,12 +270,12 @@ impl Dispatcher {
                 tools: &tools,
                 facts: &facts,
             };
-            turn.run().await;
+            let sent = turn.run().await;
             let _ = done
                 .send(Done {
                     members,
                     publisher,
-                    verified: false,
+                    what: What::Turn { joint, sent },
                 })
                 .await;
         });
@@ -288,7 +322,7 @@ impl Dispatcher {
                 .send(Done {
                     members,
                     publisher,
-                    verified: true,
+                    what: What::Verification,
                 })
                 .await;
         });
@@ -308,11 +342,16 @@ impl Dispatcher {
         let Done {
             members,
             publisher,
-            verified,
+            what,
         } = done;
         self.publishers.push(publisher);
-        if verified {
-            self.verifying -= members.len();
+        match what {
+            What::Verification => self.verifying -= members.len(),
+            What::Turn { joint, sent } => {
+                self.joint -= usize::from(joint);
+                // What was sent is seldom the last.
+                self.look_wanted |= sent;
+            }
         }
         let paused = |member: &Member| member.end == Some(JobEnd::Pause);
         if members.iter().any(paused) {

@@ -44,23 +44,41 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Runs until every shard has nothing to do, has had its turn, or cannot go on.
-    pub async fn run(mut self) {
+    /// Runs until every shard has nothing to do, has had its turn, or cannot go on. Gives whether
+    /// events were sent.
+    pub async fn run(mut self) -> bool {
+        let mut sent = false;
         for _ in 0..BATCHES_A_TURN_MAX {
             self.prepare().await;
             let read_at = Instant::now();
             let sendings = self.gather().await;
             if sendings.is_empty() {
                 if self.members.iter().all(|member| member.end.is_some()) {
-                    return;
+                    return sent;
                 }
                 continue;
             }
+            sent |= sendings.iter().any(|sending| !sending.rows.is_empty());
+            let emptied = sendings.iter().filter(|sending| !sending.full);
+            let emptied: Vec<usize> = emptied.map(|sending| sending.member).collect();
             self.send(sendings, read_at).await;
             self.settle_all(false).await;
+            self.rest(&emptied);
         }
         for member in self.members.iter_mut() {
             member.end.get_or_insert(JobEnd::More);
+        }
+        sent
+    }
+
+    /// Of these all that waited was sent: whether more has come, the next look at the outbox finds
+    /// out for all shards at once.
+    fn rest(&mut self, emptied: &[usize]) {
+        for index in emptied {
+            let member = &mut self.members[*index];
+            if member.end.is_none() && member.state.machine.todo() == Todo::Publish {
+                member.end = Some(JobEnd::Idle);
+            }
         }
     }
 
