@@ -391,6 +391,8 @@ impl Dispatcher {
                 for lease in leases {
                     self.slots.add(lease);
                 }
+                // Who had none before has looked at nothing for longer and longer.
+                self.next_look = self.next_look.min(Instant::now() + self.pace.restart());
             }
             Order::Gone(shards) => self.slots.gone(&shards),
             Order::Keep(keep) => {

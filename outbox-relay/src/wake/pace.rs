@@ -17,11 +17,16 @@ impl Pace {
         Self { min, max, now: min }
     }
 
+    /// There may be work from now on: gives how long to wait before the first look.
+    pub fn restart(&mut self) -> Duration {
+        self.now = self.min;
+        self.min
+    }
+
     /// How long to wait after a look that `found` something or nothing.
     pub fn after_look(&mut self, found: bool) -> Duration {
         if found {
-            self.now = self.min;
-            return self.min;
+            return self.restart();
         }
         let wait = self.now;
         self.now = (self.now * 2).min(self.max);
@@ -40,6 +45,9 @@ mod tests {
         let waits: Vec<u128> = (0..8).map(|_| pace.after_look(false).as_millis()).collect();
         assert_eq!(waits, [20, 40, 80, 160, 320, 640, 1000, 1000]);
         assert_eq!(pace.after_look(true), ms(20));
+        assert_eq!(pace.after_look(false), ms(20));
+        assert_eq!(pace.after_look(false), ms(40));
+        assert_eq!(pace.restart(), ms(20));
         assert_eq!(pace.after_look(false), ms(20));
     }
 }

@@ -12,11 +12,14 @@ use crate::outbox::{Counters, Pace, Wait};
 
 /// What is produced between two restarts: as a look at how it is without them.
 const EVENTS_BETWEEN: u64 = 2000;
+/// Between two looks at what waits.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// From commit to the stream, of the events appended while shards change hands.
 const GAP_P99_MAX: Duration = Duration::from_millis(250);
 
 /// From SIGTERM to one relay until all shards are spread evenly again, over the others and then
-/// with its successor: microseconds since 1970, by the database's clock.
+/// with its successor, and nothing waits any more that was appended before that: microseconds since
+/// 1970, by the database's clock.
 #[derive(Clone, Copy, Debug)]
 struct HandOver {
     begun_us: i64,
@@ -47,6 +50,8 @@ pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
             bed.until_even(plan.relays - 1).await?;
             bed.relays.relays[nth].start_again().await?;
             bed.until_even(plan.relays).await?;
+            let even_us = now_us(&bed.pool).await?;
+            until_published(&bed.pool, even_us).await?;
             let ended_us = now_us(&bed.pool).await?;
             hand_overs.push(HandOver { begun_us, ended_us });
         }
@@ -101,6 +106,24 @@ fn measure(outcome: &mut Outcome, hand_overs: &[HandOver]) {
         outcome.too_slow.push(format!(
             "the gap's p99 during hand-overs is above {GAP_P99_MAX:?}"
         ));
+    }
+}
+
+/// Until nothing waits that was appended before a moment: whoever leads a shard publishes it.
+async fn until_published(pool: &PgPool, moment_us: i64) -> Result<()> {
+    loop {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from outbox_events
+                            where extract(epoch from created_at) * 1000000 <= $1)",
+        )
+        .bind(moment_us)
+        .fetch_one(pool)
+        .await
+        .context("what waits cannot be read")?;
+        if !waits {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
