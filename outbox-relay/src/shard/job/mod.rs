@@ -59,11 +59,12 @@ impl Turn<'_> {
                 continue;
             }
             sent |= sendings.iter().any(|sending| !sending.rows.is_empty());
-            let emptied = sendings.iter().filter(|sending| !sending.full);
-            let emptied: Vec<usize> = emptied.map(|sending| sending.member).collect();
+            let with_rows = sendings.iter().filter(|sending| !sending.rows.is_empty());
+            let served = with_rows.map(|sending| (sending.member, sending.full));
+            let served: Vec<(usize, bool)> = served.collect();
             self.send(sendings, read_at).await;
             self.settle_all(false).await;
-            self.rest(&emptied);
+            self.rest(&served);
         }
         for member in self.members.iter_mut() {
             member.end.get_or_insert(JobEnd::More);
@@ -71,13 +72,19 @@ impl Turn<'_> {
         sent
     }
 
-    /// Of these all that waited was sent: whether more has come, the next look at the outbox finds
-    /// out for all shards at once.
-    fn rest(&mut self, emptied: &[usize]) {
-        for index in emptied {
+    /// These have sent a batch. If it held all that waited, the next look at the outbox finds out for
+    /// all shards at once whether more has come. If not, a shard among others goes on by itself.
+    fn rest(&mut self, served: &[(usize, bool)]) {
+        let together = self.members.len() > 1;
+        for (index, full) in served {
             let member = &mut self.members[*index];
-            if member.end.is_none() && member.state.machine.todo() == Todo::Publish {
+            if member.end.is_some() || member.state.machine.todo() != Todo::Publish {
+                continue;
+            }
+            if !full {
                 member.end = Some(JobEnd::Idle);
+            } else if together {
+                member.end = Some(JobEnd::More);
             }
         }
     }
