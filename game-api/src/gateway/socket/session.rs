@@ -1,7 +1,7 @@
 //! One socket's life: a loop that reads requests, carries topics and commands on, and flushes what
 //! waits when nothing more is ready.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use shared::ids::PlayerId;
 use tokio::sync::watch;
@@ -146,7 +147,7 @@ impl Session {
         loop {
             let woken = if self.writer.is_dirty() {
                 // More may be ready: it goes out in the same flush.
-                let Some(woken) = self.woken().now_or_never() else {
+                let Some(woken) = self.more().now_or_never() else {
                     self.writer.flush().await?;
                     continue;
                 };
@@ -154,18 +155,28 @@ impl Session {
             } else {
                 self.woken().await
             };
-            Box::pin(self.act(woken)).await?;
+            self.act(woken).await?;
         }
     }
 
-    async fn act(&mut self, woken: Woken) -> Result<(), End> {
+    /// Each in a box of its own: the most frequent, to send frames, is small enough for what
+    /// allocators have at hand.
+    fn act(&mut self, woken: Woken) -> BoxFuture<'_, Result<(), End>> {
         match woken {
-            Woken::Read(read) => self.read(read).await,
-            Woken::Topic(topic, step) => self.step(topic, step).await,
-            Woken::Command(done) => self.answer(done).await,
-            Woken::Beat(beat) => self.beat(beat).await,
-            Woken::Late => self.late().await,
-            Woken::Leave => self.go(),
+            Woken::Topic(topic, step) => Box::pin(self.step(topic, step)),
+            Woken::Read(read) => Box::pin(self.read(read)),
+            Woken::Command(done) => Box::pin(self.answer(done)),
+            Woken::Beat(beat) => Box::pin(self.beat(beat)),
+            Woken::Late => Box::pin(self.late()),
+            Woken::Leave => Box::pin(ready(self.go())),
+        }
+    }
+
+    /// What is to be written beside what waits for the flush.
+    async fn more(&mut self) -> Woken {
+        tokio::select! {
+            (topic, step) = self.topics.next() => Woken::Topic(topic, step),
+            done = self.commands.next(&self.app.games) => Woken::Command(done),
         }
     }
 
