@@ -10,7 +10,7 @@ const SOCKETS: usize = 500;
 /// What is there before: pools, and threads with what each keeps for itself.
 const SOCKETS_BEFORE: usize = 100;
 /// Bytes of a spectator. A gateway with 20,000 of them is measured to take less of each, since what
-/// is thrown away when a socket opens is then used again more often ([`docs/benchmarks.md`]).
+/// is thrown away when a socket opens is then used again more often (`docs/benchmarks.md`).
 const SPECTATOR_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of one of the two players of a game, of whom each has half a room.
 const PLAYER_BYTES_MAX: usize = 12 * 1024;
