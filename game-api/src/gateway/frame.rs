@@ -1,7 +1,7 @@
 //! Frames: the objects in which a viewer is told of a game, the same over every transport.
 //!
-//! An `event` frame is made once per view class and its bytes are shared by all who get it. A
-//! `snapshot` is drawn once per state and class; only the time of sending is put in for each.
+//! An `event` frame is made once per view class and its bytes are shared by all who get it. The
+//! public's `snapshot` is drawn once per state; only the time of sending is put in for each.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -49,3 +49,9 @@ pub fn router() -> Router<Arc<App>> {
         .route("/v1/games/{id}/stream", get(sse::stream))
         .route("/v1/stats", get(presence::stats))
 }
+
+/// Bytes of the future that an async function of one argument gives.
+#[cfg(test)]
+fn future_bytes<A, F: Future>(_: fn(A) -> F) -> usize {
+    size_of::<F>()
+}

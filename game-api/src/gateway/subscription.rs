@@ -5,6 +5,7 @@
 //! class and goes on with that class's frames.
 
 use axum::extract::ws::Utf8Bytes;
+use futures_util::future::BoxFuture;
 use prometheus::IntGauge;
 use shared::ids::{GameId, PlayerId};
 use tokio::sync::watch;
@@ -77,6 +78,17 @@ enum Begin {
     Reset,
 }
 
+/// What a subscription may have to be given from elsewhere than the ring.
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// At most so many frames from the log.
+    Page(usize),
+    /// A snapshot of a new class.
+    Snapshot,
+    /// A snapshot in place of frames, with why.
+    Resync(&'static str),
+}
+
 /// A viewer's place in a game's frames.
 #[derive(Debug)]
 pub struct Subscription {
@@ -105,7 +117,13 @@ impl Subscription {
     /// `not_found` for a game that the viewer may not know of, `invalid` for a false cursor,
     /// `unavailable` if the game cannot be read.
     pub async fn open(gateway: &Gateway, wanted: Wanted) -> Result<Opened, Problem> {
+        // Thousands may wait for their rooms at once. What follows is in a box of its own, which
+        // they do not have yet.
         let room = gateway.enter(wanted.game).await?;
+        Box::pin(Self::enter(gateway, room, wanted)).await
+    }
+
+    async fn enter(gateway: &Gateway, room: Seated, wanted: Wanted) -> Result<Opened, Problem> {
         let changes = room.changes();
         let known = current(gateway, &room, wanted.player).await?;
         if !may_see(&known.game, wanted.player, wanted.code.as_deref()) {
@@ -184,7 +202,7 @@ impl Subscription {
     pub async fn ready(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
         self.changes.borrow_and_update();
         if self.is_reclassified()? {
-            return Ok(vec![self.snapshot().await?]);
+            return self.read(Read::Snapshot).await;
         }
         match self.room.owed(self.class, self.position, limit)? {
             Owed::Nothing => {
@@ -199,9 +217,21 @@ impl Subscription {
                 self.position = frames.last().map_or(self.position, |frame| frame.n);
                 Ok(frames)
             }
-            Owed::Behind if self.replaying => self.page(limit).await,
-            Owed::Behind | Owed::Ahead => Ok(vec![self.resync("lagged").await?]),
+            Owed::Behind if self.replaying => self.read(Read::Page(limit)).await,
+            Owed::Behind | Owed::Ahead => self.read(Read::Resync("lagged")).await,
         }
+    }
+
+    /// What is not in the ring. In a box of its own: a subscription waits for the next frame most
+    /// of the time, and is as large as the largest that it can wait for.
+    fn read(&mut self, what: Read) -> BoxFuture<'_, Result<Vec<Frame>, Problem>> {
+        Box::pin(async move {
+            match what {
+                Read::Page(limit) => self.page(limit).await,
+                Read::Snapshot => Ok(vec![self.snapshot().await?]),
+                Read::Resync(reason) => Ok(vec![self.resync(reason).await?]),
+            }
+        })
     }
 
     /// The message of who is there, if it was not told yet.

@@ -10,7 +10,7 @@ use shared::ids::{GameId, PlayerId};
 
 use super::private_notes::PrivateNotes;
 use crate::games::entity::Seq;
-use crate::rules::{Refusal, Ruleset, ViewClass};
+use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
 
 /// One way to leak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +103,13 @@ pub(crate) fn drawn_for(class: ViewClass) -> ViewClass {
     class
 }
 
-pub(crate) fn drawn(view: &mut Map<String, Value>, scene: &Value, class: ViewClass) {
+pub(crate) fn drawn(view: &mut Map<String, Value>, scene: &Stored, class: ViewClass) {
     let (Some(armed), Some(fen)) = (ARMED.get(), fen(scene)) else {
         return;
     };
     let has_seat = class.seat().is_some();
     match armed {
-        Mutant::Capturer => show_capturer(view, fen[0]),
+        Mutant::Capturer => show_capturer(view, &fen[0]),
         Mutant::EnPassant if has_seat && fen[3] != "-" => {
             view.insert("ep".to_owned(), json!(fen[3]));
         }
@@ -130,14 +130,14 @@ pub(crate) fn drawn(view: &mut Map<String, Value>, scene: &Value, class: ViewCla
     }
 }
 
-pub(crate) fn refusal(refusal: Refusal, state: &Value, action: &Map<String, Value>) -> Refusal {
+pub(crate) fn refusal(refusal: Refusal, state: &Stored, action: &Map<String, Value>) -> Refusal {
     if !is(Mutant::BlockerError) || refusal != Refusal::Illegal {
         return refusal;
     }
     let to = action.get("uci").and_then(Value::as_str);
     let blocker = fen(state).zip(to).and_then(|(fen, uci)| {
         let at = index(uci.get(2..4)?)?;
-        placement(fen[0]).chars().nth(at)
+        placement(&fen[0]).chars().nth(at)
     });
     match blocker {
         Some(piece) if piece != '.' => Refusal::Malformed("something stands there".to_owned()),
@@ -203,9 +203,14 @@ pub(crate) fn ruleset(name: &str) -> Option<&'static dyn Ruleset> {
 }
 
 /// The six fields of the FEN of a state or a scene of fog chess.
-fn fen(stored: &Value) -> Option<[&str; 6]> {
-    let fields: Vec<&str> = stored.get("fen")?.as_str()?.split(' ').collect();
-    fields.try_into().ok()
+fn fen(stored: &Stored) -> Option<[String; 6]> {
+    let stored: Value = stored.decode().ok()?;
+    let fields = stored.get("fen")?.as_str()?.split(' ');
+    fields
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()
 }
 
 /// The 64 squares of a FEN's first field, a8 to h1.

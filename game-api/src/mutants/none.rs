@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use shared::ids::{GameId, PlayerId};
 
 use crate::games::entity::Seq;
-use crate::rules::{Refusal, Ruleset, ViewClass};
+use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
 
 /// Which class a view is drawn for.
 pub(crate) const fn drawn_for(class: ViewClass) -> ViewClass {
@@ -12,10 +12,10 @@ pub(crate) const fn drawn_for(class: ViewClass) -> ViewClass {
 }
 
 /// A view that was drawn.
-pub(crate) const fn drawn(_view: &mut Map<String, Value>, _scene: &Value, _class: ViewClass) {}
+pub(crate) const fn drawn(_view: &mut Map<String, Value>, _scene: &Stored, _class: ViewClass) {}
 
 /// Why a move is refused.
-pub(crate) fn refusal(refusal: Refusal, _state: &Value, _action: &Map<String, Value>) -> Refusal {
+pub(crate) fn refusal(refusal: Refusal, _state: &Stored, _action: &Map<String, Value>) -> Refusal {
     refusal
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::rules::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
+use crate::rules::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
 
 /// The ruleset `private-notes`: `{"type": "append", "payload": …}` is a turn, and
 /// `{"type": "note", "payload": …}` is written beside it, in one's own turn.
@@ -32,11 +32,11 @@ impl Notebook {
         }
     }
 
-    fn played(&self, record: Value, audience: [bool; 3]) -> Played {
+    fn played(&self, record: &Value, audience: [bool; 3]) -> Played {
         Played {
-            state: json!(self),
-            scene: json!(self),
-            record,
+            state: Stored::of(self),
+            scene: Stored::of(self),
+            record: Stored::of(record),
             turn: self.turn(),
             ending: None,
             audience,
@@ -45,8 +45,8 @@ impl Notebook {
 }
 
 /// A notebook that does not decode is an empty one: no game but the gate's has any.
-fn notebook(stored: &Value) -> Notebook {
-    Notebook::deserialize(stored).unwrap_or_default()
+fn notebook(stored: &Stored) -> Notebook {
+    stored.decode().unwrap_or_default()
 }
 
 impl Ruleset for PrivateNotes {
@@ -57,8 +57,8 @@ impl Ruleset for PrivateNotes {
     fn opening(&self) -> Opening {
         let empty = Notebook::default();
         Opening {
-            state: json!(empty),
-            scene: json!(empty),
+            state: Stored::of(&empty),
+            scene: Stored::of(&empty),
             turn: empty.turn(),
         }
     }
@@ -72,7 +72,7 @@ impl Ruleset for PrivateNotes {
 
     fn play(
         &self,
-        state: &Value,
+        state: &Stored,
         seat: Seat,
         action: &Map<String, Value>,
     ) -> Result<Played, Refusal> {
@@ -86,14 +86,14 @@ impl Ruleset for PrivateNotes {
             let own = ViewClass::from(seat);
             notebook.notes[own.index()].clone_from(&payload);
             let audience = ViewClass::ALL.map(|class| class == own);
-            return Ok(notebook.played(json!({ "note": payload }), audience));
+            return Ok(notebook.played(&json!({ "note": payload }), audience));
         }
         notebook.last.clone_from(&payload);
         notebook.ply += 1;
-        Ok(notebook.played(json!({ "payload": payload }), [true; 3]))
+        Ok(notebook.played(&json!({ "payload": payload }), [true; 3]))
     }
 
-    fn view(&self, scene: &Value, class: ViewClass, over: bool) -> Map<String, Value> {
+    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value> {
         let notebook = notebook(scene);
         let turn = (!over).then(|| notebook.turn());
         let mut view = Map::new();
@@ -107,22 +107,21 @@ impl Ruleset for PrivateNotes {
         view
     }
 
-    fn ply(&self, scene: &Value) -> u32 {
+    fn ply(&self, scene: &Stored) -> u32 {
         notebook(scene).ply
     }
 
     fn event_members(
         &self,
-        record: &Value,
+        record: &Stored,
         by: Seat,
         class: ViewClass,
         over: bool,
     ) -> Map<String, Value> {
         let own = over || class.seat() == Some(by);
-        let all = record.as_object().into_iter().flatten();
-        let shown = all.filter(|(name, _)| own || *name != "note");
-        shown
-            .map(|(name, value)| (name.clone(), value.clone()))
+        let all: Map<String, Value> = record.decode().unwrap_or_default();
+        all.into_iter()
+            .filter(|(name, _)| own || name != "note")
             .collect()
     }
 }

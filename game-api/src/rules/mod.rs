@@ -5,10 +5,13 @@
 //! moves and draws views. A new ruleset is one new folder here and one line in [`by_name`].
 
 pub mod fog_chess;
+mod stored;
 pub mod turn_log;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use stored::Stored;
 
 /// One of the two seats of a game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,9 +111,9 @@ pub struct Ending {
 #[derive(Clone, Debug)]
 pub struct Opening {
     /// See [`Played::state`].
-    pub state: Value,
+    pub state: Stored,
     /// See [`Played::scene`].
-    pub scene: Value,
+    pub scene: Stored,
     /// Who moves first.
     pub turn: Seat,
 }
@@ -119,12 +122,12 @@ pub struct Opening {
 #[derive(Clone, Debug)]
 pub struct Played {
     /// All that is needed to judge the next move. One row of the database, never sent to anyone.
-    pub state: Value,
+    pub state: Stored,
     /// All that is needed to draw any class's view after this move; stored with the event, so that
     /// a frame is made from one event alone. Never sent to a client as it is.
-    pub scene: Value,
+    pub scene: Stored,
     /// The move itself, for the log: `{"uci": "e2e4"}`.
-    pub record: Value,
+    pub record: Stored,
     /// Who moves next.
     pub turn: Seat,
     /// Set when this move ended the game.
@@ -148,7 +151,7 @@ pub enum Refusal {
     Illegal,
 }
 
-/// A game's rules. Stateless: states and scenes are JSON values that the ruleset made itself.
+/// A game's rules. Stateless: states and scenes are JSON that the ruleset made itself.
 pub trait Ruleset: Send + Sync + 'static {
     /// The name in `POST /v1/games {ruleset}`.
     fn name(&self) -> &'static str;
@@ -168,22 +171,22 @@ pub trait Ruleset: Send + Sync + 'static {
     /// The [`Refusal`]; a state that does not decode is a [`Refusal::Illegal`] and is logged.
     fn play(
         &self,
-        state: &Value,
+        state: &Stored,
         seat: Seat,
         action: &Map<String, Value>,
     ) -> Result<Played, Refusal>;
 
     /// The members that this ruleset puts into the view of `class`: board, turn, ply, own legal
     /// moves … . With `over`, the whole truth: a finished game hides nothing.
-    fn view(&self, scene: &Value, class: ViewClass, over: bool) -> Map<String, Value>;
+    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value>;
 
     /// Half-moves made, as of `scene`.
-    fn ply(&self, scene: &Value) -> u32;
+    fn ply(&self, scene: &Stored) -> u32;
 
     /// What a `moved` event's `event` object says of the move to `class`, `by` being the mover.
     fn event_members(
         &self,
-        record: &Value,
+        record: &Stored,
         by: Seat,
         class: ViewClass,
         over: bool,

@@ -6,7 +6,7 @@ use shared::ids::PlayerId;
 
 use super::{EventData, EventKind, Game, GameResult, GameStatus, Numbers};
 use crate::mutants;
-use crate::rules::{Ending, Refusal, Ruleset, Seat, ViewClass};
+use crate::rules::{Ending, Refusal, Ruleset, Seat, Stored, ViewClass};
 
 /// Half-moves from which on a game cannot be aborted: both sides have moved.
 const ABORT_PLIES_MAX: i32 = 2;
@@ -123,11 +123,11 @@ pub struct Change {
     /// The seat that does it.
     pub by: Option<Seat>,
     /// The ruleset's state afterwards.
-    pub state: Value,
+    pub state: Stored,
     /// What the ruleset draws from afterwards.
-    pub scene: Value,
+    pub scene: Stored,
     /// The move, if it is one.
-    pub record: Option<Value>,
+    pub record: Option<Stored>,
     /// Whose move it is afterwards.
     pub turn: Seat,
     /// Half-moves made afterwards.

@@ -1,12 +1,11 @@
 //! The current state of a game: enough to validate the next command.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use shared::ids::{GameId, PlayerId};
 use shared::shard::Shard;
 
 use super::{Change, ClockReading, GameResult, GameStatus, Moment, Numbers, Seq};
-use crate::rules::{Ruleset, Seat, ViewClass};
+use crate::rules::{Ruleset, Seat, Stored, ViewClass};
 
 /// Who may find a game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +82,9 @@ pub struct Game {
     /// The latest `n` of each class.
     pub numbers: Numbers,
     /// The ruleset's state.
-    pub state: Value,
+    pub state: Stored,
     /// What the ruleset draws views from.
-    pub scene: Value,
+    pub scene: Stored,
     /// Whose move it is, once both seats are taken.
     pub turn: Seat,
     /// Moves made by both sides together.

@@ -6,7 +6,7 @@ use shared::ids::{EventId, GameId};
 
 use super::{GameResult, GameStatus};
 use crate::mutants;
-use crate::rules::{Ruleset, Seat, ViewClass};
+use crate::rules::{Ruleset, Seat, Stored, ViewClass};
 
 /// Position of an event in a game's log: 1, 2, 3 … without a hole.
 #[derive(
@@ -80,7 +80,7 @@ pub struct Moment {
     /// The latest `n` of each class.
     pub numbers: Numbers,
     /// What the ruleset draws from.
-    pub scene: Value,
+    pub scene: Stored,
     /// Open, active, finished or aborted.
     pub status: GameStatus,
     /// Who has offered a draw that still stands.
@@ -162,10 +162,10 @@ pub struct EventData {
     /// The ruleset's name.
     pub ruleset: String,
     /// See [`crate::rules::Played::scene`].
-    pub scene: Value,
+    pub scene: Stored,
     /// The move, if it was one: see [`crate::rules::Played::record`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Value>,
+    pub record: Option<Stored>,
     /// The game's status after the event.
     pub status: GameStatus,
     /// The draw offer that stands after the event.
@@ -203,7 +203,7 @@ pub struct Logged {
     /// The seat that did it; none for the server and for a flag.
     pub by: Option<Seat>,
     /// The move, if it was one.
-    pub record: Option<Value>,
+    pub record: Option<Stored>,
     /// Which classes get a frame of it.
     pub audience: [bool; 3],
     /// Where the game stands after it.

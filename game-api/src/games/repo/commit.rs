@@ -267,8 +267,8 @@ impl Columns {
         self.action.push(row.action.clone());
         self.payload
             .push(serde_json::to_string(&change.data(game.ruleset))?);
-        self.state.push(change.state.to_string());
-        self.scene.push(change.scene.to_string());
+        self.state.push(change.state.text().to_owned());
+        self.scene.push(change.scene.text().to_owned());
         self.turn.push(change.turn.as_str().to_owned());
         self.moves_made.push(change.moves_made);
         self.status.push(status_text(change.status));

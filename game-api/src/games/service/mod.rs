@@ -26,7 +26,8 @@ use crate::database::Failures;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
 
-/// Copies of games kept. A copy is a few kilobytes; one that is missing costs one query.
+/// Copies of games kept. A copy is half a kilobyte, and more by what a turn log holds; one that is
+/// missing costs one query.
 const CACHED_GAMES_MAX: u64 = 20_000;
 /// A copy that nobody used for so long is dropped.
 const CACHED_IDLE_MAX: Duration = Duration::from_mins(10);

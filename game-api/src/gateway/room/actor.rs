@@ -8,7 +8,6 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use shared::ids::GameId;
 use shared::subjects;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::log::LogError;
@@ -16,7 +15,7 @@ use super::timeline::{RING_EVENTS_MAX, Verdict, judge};
 use super::trace::{deliver_span, message_trace};
 use super::{Live, Phase, Room};
 use crate::games::entity::{Logged, Published, Seq};
-use crate::games::feed::Committed;
+use crate::games::feed::{Committed, Watcher};
 use crate::gateway::Gateway;
 use crate::gateway::link::Link;
 use crate::problem::Reason;
@@ -41,7 +40,8 @@ pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
         retry_at: None,
         vacant_until: None,
     };
-    gateway.life().spawn_task("room", Box::pin(follower.run()));
+    let task = Box::new(follower).run();
+    gateway.life().spawn_task("room", Box::pin(task));
     room
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Follower {
     pub(super) room: Arc<Room>,
     pub(super) gateway: Gateway,
     link: Link,
-    commits: mpsc::Receiver<Committed>,
+    commits: Watcher,
     subscriber: Option<Subscriber>,
     /// When the log or the row is read again after a failure.
     retry_at: Option<Instant>,
@@ -63,36 +63,75 @@ enum Woken {
     Message(Option<async_nats::Message>),
     Bell,
     Link,
-    Retry,
-    Vacant,
+    /// A time that it waited for has come.
+    Due,
     Draining,
     Stopping,
 }
 
+/// What a room has to do beside what it has done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Answer,
+    ReadLog,
+    ReadRow,
+    Subscribe,
+}
+
 impl Follower {
-    async fn run(mut self) {
-        self.subscribe().await;
-        if let Err(reason) = self.start().await {
+    /// Most rooms wait most of the time: what is done in between is in a box of its own, so that
+    /// a waiting room is not as large as all that it can do.
+    async fn run(mut self: Box<Self>) {
+        if let Err(reason) = Box::pin(self.begin()).await {
             self.end(reason);
             return;
         }
-        self.room.announce();
-        self.bell_rang().await;
-        while let Some(woken) = self.woken().await {
-            match woken {
-                Woken::Commit(committed) => self.committed(committed).await,
-                Woken::Message(Some(message)) => self.message(message).await,
-                Woken::Message(None) => self.subscriber = None,
-                Woken::Bell => self.bell_rang().await,
-                Woken::Link => self.link_changed().await,
-                Woken::Retry => self.read_on().await,
-                Woken::Draining => self.vacant_until = self.vacant_until.map(|_| Instant::now()),
-                Woken::Vacant if self.end_if_vacant() => return,
-                Woken::Vacant => self.vacant_until = None,
+        loop {
+            let task = match self.woken().await {
+                Woken::Commit(committed) => self.committed(committed),
+                Woken::Message(Some(message)) => self.message(&message),
+                Woken::Message(None) => {
+                    self.subscriber = None;
+                    None
+                }
+                Woken::Bell => Some(Task::Answer),
+                Woken::Link => Some(Task::Subscribe),
+                Woken::Due if is_over(self.vacant_until) => {
+                    if self.end_if_vacant() {
+                        return;
+                    }
+                    self.vacant_until = None;
+                    None
+                }
+                Woken::Due => Some(Task::ReadLog),
+                Woken::Draining => {
+                    self.vacant_until = self.vacant_until.map(|_| Instant::now());
+                    None
+                }
                 Woken::Stopping => break,
+            };
+            if let Some(task) = task {
+                Box::pin(self.carry_out(task)).await;
             }
         }
         self.end(Reason::Unavailable);
+    }
+
+    async fn begin(&mut self) -> Result<(), Reason> {
+        self.subscribe().await;
+        self.start().await?;
+        self.room.announce();
+        self.bell_rang().await;
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, task: Task) {
+        match task {
+            Task::Answer => self.bell_rang().await,
+            Task::ReadLog => self.read_on().await,
+            Task::ReadRow => self.read_row().await,
+            Task::Subscribe => self.link_changed().await,
+        }
     }
 
     fn end(&self, reason: Reason) {
@@ -102,23 +141,21 @@ impl Follower {
         self.room.announce();
     }
 
-    async fn woken(&mut self) -> Option<Woken> {
+    async fn woken(&mut self) -> Woken {
         let draining = self.gateway.life().draining();
         let stopping = self.gateway.life().stopping();
-        let vacant = self.vacant_until;
-        Some(tokio::select! {
+        let due = self.retry_at.into_iter().chain(self.vacant_until).min();
+        let may_part = self.vacant_until.is_some() && !is_over(self.vacant_until);
+        tokio::select! {
             biased;
             () = stopping.cancelled() => Woken::Stopping,
-            Some(committed) = self.commits.recv() => Woken::Commit(committed),
+            committed = self.commits.next() => Woken::Commit(committed),
             message = next(&mut self.subscriber) => Woken::Message(message),
             () = self.room.bell.notified() => Woken::Bell,
             () = self.link.changed() => Woken::Link,
-            () = at(self.retry_at) => Woken::Retry,
-            () = at(vacant) => Woken::Vacant,
-            () = draining.cancelled(), if vacant.is_some_and(|until| until > Instant::now()) => {
-                Woken::Draining
-            }
-        })
+            () = at(due) => Woken::Due,
+            () = draining.cancelled(), if may_part => Woken::Draining,
+        }
     }
 
     /// Subscribes if NATS is there; if not, the reconciler stands in until it is.
@@ -158,16 +195,15 @@ impl Follower {
         Ok(())
     }
 
-    async fn committed(&mut self, committed: Committed) {
+    fn committed(&self, committed: Committed) -> Option<Task> {
         if self.judge(committed.logged.moment.seq) == Verdict::Old {
-            return;
+            return None;
         }
-        let span = deliver_span(&committed.trace, self.room.game);
-        self.apply(committed.logged).await;
-        drop(span);
+        let _span = deliver_span(&committed.trace, self.room.game);
+        self.apply(committed.logged)
     }
 
-    async fn message(&mut self, message: async_nats::Message) {
+    fn message(&self, message: &async_nats::Message) -> Option<Task> {
         /// What is read of a message that is old: most are, on the instance that made them.
         #[derive(Deserialize)]
         struct Peek {
@@ -177,19 +213,18 @@ impl Follower {
         let peek = serde_json::from_slice::<Peek>(&message.payload);
         let Some(peek) = peek.ok().filter(|peek| peek.game_id == self.room.game) else {
             tracing::warn!(subject = %message.subject, "a message is no event of its game");
-            return;
+            return None;
         };
         if self.judge(peek.seq) == Verdict::Old {
-            return;
+            return None;
         }
-        let span = message_trace(&message).map(|trace| deliver_span(&trace, self.room.game));
+        let _span = message_trace(message).map(|trace| deliver_span(&trace, self.room.game));
         let event = serde_json::from_slice::<Published>(&message.payload).ok();
         match event.and_then(Published::into_logged) {
-            Some(logged) => self.apply(Arc::new(logged)).await,
+            Some(logged) => self.apply(Arc::new(logged)),
             // Of a newer release, perhaps; the log knows better.
-            None => self.read_on().await,
+            None => Some(Task::ReadLog),
         }
-        drop(span);
     }
 
     fn judge(&self, seq: Seq) -> Verdict {
@@ -199,26 +234,23 @@ impl Follower {
     }
 
     /// Applies an event that came by itself.
-    async fn apply(&mut self, logged: Arc<Logged>) {
+    fn apply(&self, logged: Arc<Logged>) -> Option<Task> {
         let game = self.room.game;
-        let applied = self.room.apply(logged);
-        match applied {
+        match self.room.apply(logged) {
             Ok(Verdict::Applied) => {
                 self.room.announce();
-                if self.room.row_is_old() {
-                    self.read_row().await;
-                }
+                self.room.row_is_old().then_some(Task::ReadRow)
             }
-            Ok(Verdict::Old) => {}
+            Ok(Verdict::Old) => None,
             Ok(Verdict::Hole) => {
                 self.gateway.metrics().gateway_gaps_total.inc();
                 tracing::debug!(%game, "an event is missing, reading the log");
-                self.read_on().await;
+                Some(Task::ReadLog)
             }
             Err(seq) => {
                 // The log decides what is true.
                 self.log_failure(&LogError::Broken(seq));
-                self.read_on().await;
+                Some(Task::ReadLog)
             }
         }
     }
@@ -324,9 +356,33 @@ async fn next(subscriber: &mut Option<Subscriber>) -> Option<async_nats::Message
     }
 }
 
+fn is_over(instant: Option<Instant>) -> bool {
+    instant.is_some_and(|instant| instant <= Instant::now())
+}
+
 async fn at(instant: Option<Instant>) {
     match instant {
-        Some(instant) => sleep_until(instant).await,
+        // In a box: a room that is watched, and can be read, waits for no time.
+        Some(instant) => Box::pin(sleep_until(instant)).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::future_bytes;
+
+    /// Bytes of a room's task and of what its viewers share, without events: 1,032 are used.
+    const ROOM_BYTES_MAX: usize = 1200;
+
+    #[test]
+    fn a_room_is_not_as_large_as_all_that_it_may_do() {
+        let wait = future_bytes(Follower::run);
+        let (follower, room) = (size_of::<Follower>(), size_of::<Room>());
+        assert!(
+            follower + wait + room <= ROOM_BYTES_MAX,
+            "{follower}, {wait} and {room} bytes"
+        );
     }
 }

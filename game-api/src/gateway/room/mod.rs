@@ -50,7 +50,8 @@ struct State {
     log_wanted: u64,
     log_read: u64,
     log_failed: u64,
-    drawn: [Option<(Seq, Arc<Drawn>)>; 3],
+    /// The public's snapshot, which many may ask for at once. A seat's is drawn for one player.
+    drawn: Option<(Seq, Arc<Drawn>)>,
     presence: Option<Shown>,
 }
 
@@ -98,7 +99,7 @@ impl Room {
                 log_wanted: 0,
                 log_read: 0,
                 log_failed: 0,
-                drawn: [None, None, None],
+                drawn: None,
                 presence: None,
             }),
             version: watch::Sender::new(0),
@@ -271,14 +272,16 @@ impl Room {
         let cursors = gateway.cursors();
         let drawn = frame::snapshot(cursors, self.game, &latest.moment, &described, class);
         let drawn = Arc::new(drawn);
-        self.lock().drawn[class.index()] = Some((latest.moment.seq, Arc::clone(&drawn)));
+        if class == ViewClass::Public {
+            self.lock().drawn = Some((latest.moment.seq, Arc::clone(&drawn)));
+        }
         Ok(drawn)
     }
 
     fn already_drawn(&self, class: ViewClass, seq: Seq) -> Option<Arc<Drawn>> {
-        let drawn = self.lock().drawn[class.index()].clone();
+        let drawn = self.lock().drawn.clone();
         drawn
-            .filter(|(as_of, _)| *as_of == seq)
+            .filter(|(as_of, _)| *as_of == seq && class == ViewClass::Public)
             .map(|(_, drawn)| drawn)
     }
 

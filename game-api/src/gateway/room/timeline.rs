@@ -17,7 +17,8 @@ pub const RING_EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Slot {
     logged: Arc<Logged>,
-    frames: [OnceLock<Option<Frame>>; 3],
+    /// Boxed, as many events are not asked for by every class, or by any.
+    frames: [OnceLock<Option<Box<Frame>>>; 3],
 }
 
 impl Slot {
@@ -31,9 +32,8 @@ impl Slot {
     /// The frame for `class`, made once and shared; none if the event does not concern it.
     pub fn frame(&self, class: ViewClass, cursors: &Cursors) -> Option<Frame> {
         let frame = &self.frames[class.index()];
-        frame
-            .get_or_init(|| frame::event(cursors, &self.logged, class))
-            .clone()
+        let frame = frame.get_or_init(|| frame::event(cursors, &self.logged, class).map(Box::new));
+        frame.as_deref().cloned()
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
                     ruleset,
                     seq: Seq(i64::try_from(seq).unwrap()),
                     numbers,
-                    scene: json!({"ply": 1, "last": seq.to_string()}),
+                    scene: json!({"ply": 1, "last": seq.to_string()}).into(),
                     status: GameStatus::Active,
                     draw_offer: None,
                     result: None,

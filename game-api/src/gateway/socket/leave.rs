@@ -36,7 +36,8 @@ impl Leave {
         match self {
             Self::Stays => std::future::pending().await,
             Self::Answers(_) if answered => {}
-            Self::Goes(at) | Self::Answers(at) => sleep_until(at).await,
+            // In a box: every socket has the room for this wait, and few ever wait it.
+            Self::Goes(at) | Self::Answers(at) => Box::pin(sleep_until(at)).await,
         }
     }
 

@@ -23,6 +23,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use self::session::Session;
 use crate::app::App;
 use crate::http::caller::Caller;
 use crate::http::extract::StrictQuery;
@@ -31,8 +32,9 @@ use crate::problem::{Problem, Reason};
 /// Bytes of a client's message (DESIGN's contract). A `turn-log` payload near its own limit of
 /// 4 KiB goes by `POST`.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
-/// The read buffer, allocated for every socket: a command is a few hundred bytes.
-const READ_BUFFER_BYTES: usize = 1024;
+/// The read buffer, allocated for every socket: a command is a few hundred bytes. A longer message
+/// gets the room that it needs.
+const READ_BUFFER_BYTES: usize = 512;
 /// What waits is written in pieces of this size: a few frames in one call of the kernel.
 const WRITE_BUFFER_BYTES: usize = 4096;
 /// The write buffer grows to this while the client does not read: a piece and the largest frame.
@@ -86,6 +88,7 @@ pub async fn open(
         .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(|socket| async move {
             let life = app.life.clone();
-            life.spawn_task("socket", Box::pin(session::run(app, socket, place)));
+            let session = Box::new(Session::new(app, socket, place));
+            life.spawn_task("socket", Box::pin(session::run(session)));
         })
 }

@@ -1,7 +1,7 @@
 //! One socket's life: a loop that reads requests, carries topics and commands on, and flushes what
 //! waits when nothing more is ready.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use shared::ids::PlayerId;
 use tokio::sync::watch;
@@ -61,62 +62,78 @@ pub(super) struct Session {
     /// Since the last ping, something was heard.
     heard: bool,
     leave: Leave,
+    place: Place,
 }
 
 /// Serves a socket to its end.
-pub(super) async fn run(app: Arc<App>, socket: WebSocket, place: Place) {
-    let gateway = app.gateway.clone();
-    let stopping = app.life.stopping();
-    let mut session = Session {
-        player: place.player(),
-        writer: Writer::new(socket, gateway.clone()),
-        topics: Topics::default(),
-        commands: Commands::default(),
-        messages: RateLimiter::direct(
-            Quota::per_second(MESSAGES_PER_S).allow_burst(MESSAGES_BURST),
-        ),
-        beat: next_beat(gateway.heartbeat().place()),
-        first_message: Some(Box::pin(sleep(FIRST_MESSAGE_MAX))),
-        heard: true,
-        leave: Leave::Stays,
-        app,
-    };
+///
+/// A socket waits most of the time, and its task is as large as the largest that it can wait for.
+/// So what is rare, or long, is in boxes of its own, here and in what this calls.
+pub(super) async fn run(mut session: Box<Session>) {
+    let stopping = session.app.life.stopping();
     let end = tokio::select! {
         end = session.serve() => end,
         () = stopping.cancelled() => End::DRAIN,
     };
-    let Session {
-        app,
-        writer,
-        topics,
-        mut commands,
-        leave,
-        ..
-    } = session;
-    drop(topics);
-    let disconnects = &gateway.metrics().gateway_disconnects_total;
-    disconnects.with_label_values(&[end.reason]).inc();
-    let goodbye = async move {
-        match end.close {
-            Some((code, reason)) => writer.close(code, reason, end.readable).await,
-            None if end.readable => writer.part().await,
-            None => drop(writer),
-        }
-    };
-    // Who sends a command and goes has sent it all the same.
-    let until = leave.commands_until();
-    let finished = async {
-        tokio::select! {
-            () = commands.finish(&app.games) => {}
-            () = sleep_until(until) => {}
-            () = stopping.cancelled() => {}
-        }
-    };
-    tokio::join!(goodbye, finished);
-    drop(place);
+    Box::pin(session.part(end)).await;
 }
 
 impl Session {
+    /// A socket that was just opened.
+    pub(super) fn new(app: Arc<App>, socket: WebSocket, place: Place) -> Self {
+        let gateway = &app.gateway;
+        Self {
+            player: place.player(),
+            writer: Writer::new(socket, gateway.clone()),
+            topics: Topics::default(),
+            commands: Commands::default(),
+            messages: RateLimiter::direct(
+                Quota::per_second(MESSAGES_PER_S).allow_burst(MESSAGES_BURST),
+            ),
+            beat: next_beat(gateway.heartbeat().place()),
+            first_message: Some(Box::pin(sleep(FIRST_MESSAGE_MAX))),
+            heard: true,
+            leave: Leave::Stays,
+            place,
+            app,
+        }
+    }
+
+    /// Closes the socket, and carries out the commands that have come.
+    async fn part(self: Box<Self>, end: End) {
+        let Self {
+            app,
+            writer,
+            topics,
+            mut commands,
+            leave,
+            place,
+            ..
+        } = *self;
+        drop(topics);
+        let disconnects = &app.metrics.gateway_disconnects_total;
+        disconnects.with_label_values(&[end.reason]).inc();
+        let goodbye = async move {
+            match end.close {
+                Some((code, reason)) => writer.close(code, reason, end.readable).await,
+                None if end.readable => writer.part().await,
+                None => drop(writer),
+            }
+        };
+        // Who sends a command and goes has sent it all the same.
+        let until = leave.commands_until();
+        let stopping = app.life.stopping();
+        let finished = async {
+            tokio::select! {
+                () = commands.finish(&app.games) => {}
+                () = sleep_until(until) => {}
+                () = stopping.cancelled() => {}
+            }
+        };
+        tokio::join!(goodbye, finished);
+        drop(place);
+    }
+
     async fn serve(&mut self) -> End {
         match self.serve_until_end().await {
             Err(end) => end,
@@ -130,7 +147,7 @@ impl Session {
         loop {
             let woken = if self.writer.is_dirty() {
                 // More may be ready: it goes out in the same flush.
-                let Some(woken) = self.woken().now_or_never() else {
+                let Some(woken) = self.more().now_or_never() else {
                     self.writer.flush().await?;
                     continue;
                 };
@@ -138,14 +155,28 @@ impl Session {
             } else {
                 self.woken().await
             };
-            match woken {
-                Woken::Read(read) => self.read(read).await?,
-                Woken::Topic(topic, step) => self.step(topic, step).await?,
-                Woken::Command(done) => self.answer(done).await?,
-                Woken::Beat(beat) => self.beat(beat).await?,
-                Woken::Late => return self.late().await,
-                Woken::Leave => self.go()?,
-            }
+            self.act(woken).await?;
+        }
+    }
+
+    /// Each in a box of its own: the most frequent, to send frames, is small enough for what
+    /// allocators have at hand.
+    fn act(&mut self, woken: Woken) -> BoxFuture<'_, Result<(), End>> {
+        match woken {
+            Woken::Topic(topic, step) => Box::pin(self.step(topic, step)),
+            Woken::Read(read) => Box::pin(self.read(read)),
+            Woken::Command(done) => Box::pin(self.answer(done)),
+            Woken::Beat(beat) => Box::pin(self.beat(beat)),
+            Woken::Late => Box::pin(self.late()),
+            Woken::Leave => Box::pin(ready(self.go())),
+        }
+    }
+
+    /// What is to be written beside what waits for the flush.
+    async fn more(&mut self) -> Woken {
+        tokio::select! {
+            (topic, step) = self.topics.next() => Woken::Topic(topic, step),
+            done = self.commands.next(&self.app.games) => Woken::Command(done),
         }
     }
 
@@ -228,7 +259,7 @@ impl Session {
         Ok(self.writer.ping().await?)
     }
 
-    async fn late(&mut self) -> Result<std::convert::Infallible, End> {
+    async fn late(&mut self) -> Result<(), End> {
         let seconds = FIRST_MESSAGE_MAX.as_secs();
         let detail = format!("the first message was not there within {seconds} s");
         self.refuse(None, &Problem::new(Reason::Invalid, detail))
@@ -271,5 +302,25 @@ async fn late(first_message: &mut Option<Pin<Box<Sleep>>>) {
     match first_message {
         Some(sleep) => sleep.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::future_bytes;
+
+    /// Bytes of a session without its buffers: 696 are used.
+    const SESSION_BYTES_MAX: usize = 800;
+    /// Bytes of its wait for whatever comes next: 376 are used.
+    const WAIT_BYTES_MAX: usize = 450;
+
+    #[test]
+    fn a_socket_is_not_as_large_as_all_that_it_may_do() {
+        let (session, wait) = (size_of::<Session>(), future_bytes(run));
+        assert!(
+            session <= SESSION_BYTES_MAX && wait <= WAIT_BYTES_MAX,
+            "{session} and {wait} bytes"
+        );
     }
 }

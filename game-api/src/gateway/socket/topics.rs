@@ -74,7 +74,7 @@ impl Topics {
             let opened = Subscription::open(&gateway, wanted).await;
             Step::Opened(reference, opened.map(Box::new))
         });
-        self.topics.push(Open {
+        self.add(Open {
             topic,
             opening,
             step,
@@ -102,12 +102,18 @@ impl Topics {
     /// Reads a board; an earlier reader of it ends here.
     pub(super) fn read(&mut self, topic: Topic, reader: Reader) {
         self.close(topic);
-        self.topics.push(Open {
+        self.add(Open {
             topic,
             opening: None,
             step: ReusableBoxFuture::new(posted(Box::new(reader))),
             taken: false,
         });
+    }
+
+    fn add(&mut self, open: Open) {
+        // Most sockets have one topic; room for four would come at once otherwise.
+        self.topics.reserve_exact(1);
+        self.topics.push(open);
     }
 
     /// Goes on with a topic whose step was taken.
@@ -161,7 +167,7 @@ pub(super) async fn next(mut subscription: Box<Subscription>) -> Step {
             Ok(frames) => return Step::Frames(subscription, frames),
             Err(_) => {
                 // The client waits a little longer; what is committed comes when it can be read.
-                sleep(RETRY_EVERY).await;
+                Box::pin(sleep(RETRY_EVERY)).await;
                 continue;
             }
         }
@@ -176,4 +182,22 @@ pub(super) async fn next(mut subscription: Box<Subscription>) -> Step {
 pub(super) async fn posted(mut reader: Box<Reader>) -> Step {
     let (kind, text) = reader.next().await;
     Step::Posted(reader, kind, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::future_bytes;
+
+    /// Bytes of a subscription and of its wait for the next frame: 352 are used.
+    const TOPIC_BYTES_MAX: usize = 420;
+
+    #[test]
+    fn a_topic_is_not_as_large_as_all_that_may_come_of_it() {
+        let (subscription, wait) = (size_of::<Subscription>(), future_bytes(next));
+        assert!(
+            subscription + wait <= TOPIC_BYTES_MAX,
+            "{subscription} and {wait} bytes"
+        );
+    }
 }

@@ -16,14 +16,14 @@ mod tests;
 mod view;
 mod vision;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use self::history::QuietRun;
 use self::moves::{Move, Uci};
 use self::position::Position;
 use self::stored::{LastMoves, Scene, State};
-use super::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
+use super::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
 
 /// The ruleset `fog-chess`.
 ///
@@ -49,8 +49,8 @@ impl Ruleset for FogChess {
             lost: None,
         };
         Opening {
-            state: json!(state),
-            scene: json!(scene),
+            state: Stored::of(&state),
+            scene: Stored::of(&scene),
             turn: Seat::White,
         }
     }
@@ -61,12 +61,12 @@ impl Ruleset for FogChess {
 
     fn play(
         &self,
-        state: &Value,
+        state: &Stored,
         seat: Seat,
         action: &Map<String, Value>,
     ) -> Result<Played, Refusal> {
         let uci = uci_of(action)?;
-        let state = State::deserialize(state).map_err(|error| {
+        let state: State = state.decode().map_err(|error| {
             tracing::error!(
                 error = %error,
                 "a stored state of fog chess does not decode; its game refuses every move"
@@ -87,28 +87,33 @@ impl Ruleset for FogChess {
     /// `turn` (null once over), `ply`; for a seat also `last` and `lost` where there is one and,
     /// while the game lives, `castling` (own rights, `KQ` in capitals for either seat, `""` for
     /// none); for the seat to move also `moves` (UCI, sorted) and, where usable, `ep`.
-    fn view(&self, scene: &Value, class: ViewClass, over: bool) -> Map<String, Value> {
+    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value> {
         decode_scene(scene).map_or_else(view::blank, |scene| view::draw(&scene, class, over))
     }
 
-    fn ply(&self, scene: &Value) -> u32 {
+    fn ply(&self, scene: &Stored) -> u32 {
         decode_scene(scene).map_or(0, |scene| scene.position.ply)
     }
 
     /// The move itself (`uci`) is for its mover, and for everyone once the game is over.
     fn event_members(
         &self,
-        record: &Value,
+        record: &Stored,
         by: Seat,
         class: ViewClass,
         over: bool,
     ) -> Map<String, Value> {
-        let uci = record
-            .get("uci")
-            .filter(|_| over || class.seat() == Some(by));
-        let members = uci.map(|uci| ("uci".to_owned(), uci.clone()));
+        let shown = over || class.seat() == Some(by);
+        let record = shown.then(|| record.decode::<Record>().ok()).flatten();
+        let members = record.map(|record| ("uci".to_owned(), Value::String(record.uci)));
         members.into_iter().collect()
     }
+}
+
+/// A move in the log.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    uci: String,
 }
 
 /// Plays a legal move.
@@ -133,9 +138,11 @@ fn advance(state: State, seat: Seat, mv: Move) -> Played {
         last,
     };
     Played {
-        state: json!(state),
-        scene: json!(scene),
-        record: json!({ "uci": mv.to_string() }),
+        state: Stored::of(&state),
+        scene: Stored::of(&scene),
+        record: Stored::of(&Record {
+            uci: mv.to_string(),
+        }),
         turn: seat.other(),
         ending,
         audience: [true; 3],
@@ -158,8 +165,9 @@ fn uci_of(action: &Map<String, Value>) -> Result<Uci, Refusal> {
     }
 }
 
-fn decode_scene(scene: &Value) -> Option<Scene> {
-    Scene::deserialize(scene)
+fn decode_scene(scene: &Stored) -> Option<Scene> {
+    scene
+        .decode()
         .inspect_err(|error| {
             tracing::error!(
                 error = %error,

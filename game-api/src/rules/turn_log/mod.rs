@@ -8,7 +8,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Opening, Played, Refusal, Ruleset, Seat, ViewClass};
+use super::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
 
 /// Bytes of a payload as compact JSON: what is stored with the event and sent to every viewer.
 const PAYLOAD_BYTES_MAX: usize = 4096;
@@ -34,6 +34,12 @@ struct Scene {
     last: Value,
 }
 
+/// An append in the log.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    payload: Value,
+}
+
 impl Ruleset for TurnLog {
     fn name(&self) -> &'static str {
         "turn-log"
@@ -41,8 +47,8 @@ impl Ruleset for TurnLog {
 
     fn opening(&self) -> Opening {
         Opening {
-            state: json!(State { ply: 0 }),
-            scene: json!(Scene {
+            state: Stored::of(&State { ply: 0 }),
+            scene: Stored::of(&Scene {
                 ply: 0,
                 last: Value::Null,
             }),
@@ -56,12 +62,12 @@ impl Ruleset for TurnLog {
 
     fn play(
         &self,
-        state: &Value,
+        state: &Stored,
         seat: Seat,
         action: &Map<String, Value>,
     ) -> Result<Played, Refusal> {
         let payload = payload_of(action)?;
-        let State { ply } = State::deserialize(state).map_err(|error| {
+        let State { ply } = state.decode().map_err(|error| {
             tracing::error!(
                 error = %error,
                 "a stored state of a turn log does not decode; its game refuses every append"
@@ -73,12 +79,14 @@ impl Ruleset for TurnLog {
         }
         let ply = ply.checked_add(1).ok_or(Refusal::Illegal)?;
         Ok(Played {
-            state: json!(State { ply }),
-            scene: json!(Scene {
+            state: Stored::of(&State { ply }),
+            scene: Stored::of(&Scene {
                 ply,
                 last: payload.clone(),
             }),
-            record: json!({ "payload": payload }),
+            record: Stored::of(&Record {
+                payload: payload.clone(),
+            }),
             turn: turn(ply),
             ending: None,
             audience: [true; 3],
@@ -86,7 +94,7 @@ impl Ruleset for TurnLog {
     }
 
     /// Members: `turn` (null once over), `ply`, `last` (the payload appended last, or null).
-    fn view(&self, scene: &Value, _class: ViewClass, over: bool) -> Map<String, Value> {
+    fn view(&self, scene: &Stored, _class: ViewClass, over: bool) -> Map<String, Value> {
         let Scene { ply, last } = decode_scene(scene);
         let turn = (!over).then(|| turn(ply));
         Map::from_iter([
@@ -96,19 +104,19 @@ impl Ruleset for TurnLog {
         ])
     }
 
-    fn ply(&self, scene: &Value) -> u32 {
+    fn ply(&self, scene: &Stored) -> u32 {
         decode_scene(scene).ply
     }
 
     fn event_members(
         &self,
-        record: &Value,
+        record: &Stored,
         _by: Seat,
         _class: ViewClass,
         _over: bool,
     ) -> Map<String, Value> {
-        let payload = record.get("payload").cloned().unwrap_or_default();
-        Map::from_iter([("payload".to_owned(), payload)])
+        let payload = record.decode().map(|Record { payload }| payload);
+        Map::from_iter([("payload".to_owned(), payload.unwrap_or_default())])
     }
 }
 
@@ -142,8 +150,8 @@ fn payload_of(action: &Map<String, Value>) -> Result<&Value, Refusal> {
     }
 }
 
-fn decode_scene(scene: &Value) -> Scene {
-    Scene::deserialize(scene).unwrap_or_else(|error| {
+fn decode_scene(scene: &Stored) -> Scene {
+    scene.decode().unwrap_or_else(|error| {
         tracing::error!(
             error = %error,
             "a stored scene of a turn log does not decode; its view is drawn blank"

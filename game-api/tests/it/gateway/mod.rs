@@ -8,6 +8,8 @@ mod delivery;
 mod drain;
 mod harness;
 mod limits;
+#[cfg(target_os = "linux")]
+mod memory;
 mod presence;
 mod reading;
 mod repair;

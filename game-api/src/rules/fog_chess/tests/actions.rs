@@ -90,12 +90,12 @@ fn a_state_that_does_not_decode_is_refused() {
         ("quiet", json!("g1f3g")),
         ("last", json!(7)),
     ] {
-        let mut state = game.state.clone();
+        let mut state = json!(game.state);
         state[member] = value;
         broken.push(state);
     }
     for state in broken {
-        let refused = FogChess.play(&state, Seat::White, &action("e2e4"));
+        let refused = FogChess.play(&state.clone().into(), Seat::White, &action("e2e4"));
         assert_eq!(refused.err(), Some(Refusal::Illegal), "{state}");
     }
 }
@@ -104,7 +104,7 @@ fn a_state_that_does_not_decode_is_refused() {
 fn a_move_is_told_to_its_mover_alone_while_the_game_lives() {
     let record = json!({ "uci": "e2e4" });
     let told = |class, over| {
-        let members = FogChess.event_members(&record, Seat::White, class, over);
+        let members = FogChess.event_members(&record.clone().into(), Seat::White, class, over);
         Value::Object(members)
     };
     assert_eq!(told(ViewClass::White, false), record);
@@ -122,13 +122,13 @@ fn the_stored_form_is_compact() {
     let fen = "rnbqkb1r/pppppppp/5n2/8/8/5N2/PPPPPPPP/RNBQKB1R w KQkq - 2 2";
     let last = json!({ "white": "g1f3", "black": "g8f6" });
     assert_eq!(
-        game.state,
+        json!(game.state),
         json!({ "fen": fen, "quiet": "g1f3g8f6", "last": last })
     );
-    assert_eq!(game.scene, json!({ "fen": fen, "last": last }));
+    assert_eq!(json!(game.scene), json!({ "fen": fen, "last": last }));
     game.play("e2e4 f6e4");
-    assert_eq!(game.state["quiet"], "");
-    assert_eq!(game.scene["lost"], "e4");
+    assert_eq!(json!(game.state)["quiet"], "");
+    assert_eq!(json!(game.scene)["lost"], "e4");
 }
 
 #[test]

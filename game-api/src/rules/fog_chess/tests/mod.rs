@@ -11,6 +11,7 @@ mod reference;
 mod scramble;
 mod seeing;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::FogChess;
@@ -18,12 +19,12 @@ use super::ending;
 use super::history::QuietRun;
 use super::position::Position;
 use super::stored::{LastMoves, Scene, State};
-use crate::rules::{Ending, Played, Refusal, Ruleset, Seat, ViewClass};
+use crate::rules::{Ending, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
 
 /// A game under test, driven through the trait alone.
 struct Game {
-    state: Value,
-    scene: Value,
+    state: Stored,
+    scene: Stored,
     turn: Seat,
     ending: Option<Ending>,
 }
@@ -54,8 +55,8 @@ impl Game {
             last,
         };
         Self {
-            state: json!(state),
-            scene: json!(scene),
+            state: Stored::of(&state),
+            scene: Stored::of(&scene),
             turn,
             ending: None,
         }
@@ -73,7 +74,7 @@ impl Game {
                 .attempt(uci)
                 .unwrap_or_else(|refusal| panic!("{uci} at {}: {refusal}", self.fen()));
             assert_eq!(played.audience, [true; 3]);
-            assert_eq!(played.record, json!({ "uci": uci }));
+            assert_eq!(json!(played.record), json!({ "uci": uci }));
             assert_eq!(played.turn, self.turn.other());
             self.state = played.state;
             self.scene = played.scene;
@@ -84,7 +85,12 @@ impl Game {
     }
 
     fn fen(&self) -> &str {
-        self.scene["fen"].as_str().expect("a scene has a FEN")
+        #[derive(Deserialize)]
+        struct Fen<'a> {
+            fen: &'a str,
+        }
+        let Fen { fen } = self.scene.decode().expect("a scene has a FEN");
+        fen
     }
 
     /// The first field of the FEN.

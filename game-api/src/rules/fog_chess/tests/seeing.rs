@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::FogChess;
 use super::{Game, board, names};
-use crate::rules::Ruleset;
 use crate::rules::ViewClass::{self, Black, Public, White};
+use crate::rules::{Ruleset, Stored};
 
 #[test]
 fn the_start() {
@@ -241,6 +241,7 @@ fn a_scene_that_does_not_decode_shows_nothing() {
         json!({ "fen": "8/8 w - - 0 1", "last": {} }),
         json!({}),
     ] {
+        let scene = Stored::from(scene);
         for class in ViewClass::ALL {
             let view = FogChess.view(&scene, class, true);
             assert_eq!(board(&view), "?".repeat(64));

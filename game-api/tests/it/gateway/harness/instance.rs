@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tower::ServiceExt;
 
 use super::{NatsServer, PATIENCE, Socket, until};
+use crate::harness::KEY;
 
 /// One instance of the service.
 pub(in crate::gateway) struct Instance {
@@ -44,10 +45,7 @@ impl Instance {
         let own = [
             ("DATABASE_URL", "postgres://unused@127.0.0.1/unused"),
             ("NATS_URL", url.as_str()),
-            (
-                "FOGLINE_KEYS",
-                "k:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
-            ),
+            ("FOGLINE_KEYS", KEY),
             // A test that waits for a hole to be repaired says so; elsewhere it would hide faults.
             ("GATEWAY_RECONCILE_MS", "60000"),
             // No test waits at its end for clients that have not gone.
@@ -249,15 +247,7 @@ impl Instance {
     }
 
     pub(in crate::gateway) async fn socket(&self, player: Option<&Player>) -> Socket {
-        let mut request = format!("ws://{}/v1/ws", self.address)
-            .into_client_request()
-            .unwrap();
-        if let Some(player) = player {
-            let value = format!("Bearer {}", player.token).parse().unwrap();
-            request.headers_mut().insert("authorization", value);
-        }
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        let mut socket = Socket::new(socket);
+        let mut socket = Socket::open(self.address, player).await;
         let welcome = socket.next().await;
         assert_eq!(welcome["type"], "welcome");
         assert!(welcome["now_ms"].as_i64().unwrap() > 1_700_000_000_000);

@@ -2,6 +2,8 @@
 
 mod instance;
 mod nats;
+#[cfg(target_os = "linux")]
+mod program;
 mod socket;
 
 use std::time::Duration;
@@ -12,6 +14,8 @@ use tokio::time::{Instant, sleep};
 
 pub(super) use self::instance::{Instance, Player};
 pub(super) use self::nats::NatsServer;
+#[cfg(target_os = "linux")]
+pub(super) use self::program::Program;
 pub(super) use self::socket::Socket;
 
 /// Nothing in these tests takes long; what has not come by then does not come.

@@ -70,7 +70,7 @@ impl Drop for NatsServer {
 }
 
 /// A port that stays the server's own while it is down: systems give outgoing connections others.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     loop {
         let port = rand::random_range(16_384..32_768);
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {

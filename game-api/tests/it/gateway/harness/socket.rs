@@ -1,16 +1,19 @@
 //! A client of one socket.
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use shared::ids::CommandId;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::PATIENCE;
+use super::{PATIENCE, Player};
 
 /// A client of one socket.
 pub(in crate::gateway) struct Socket {
@@ -22,6 +25,19 @@ pub(in crate::gateway) struct Socket {
 }
 
 impl Socket {
+    /// Connects to an instance.
+    pub(in crate::gateway) async fn open(address: SocketAddr, player: Option<&Player>) -> Self {
+        let mut request = format!("ws://{address}/v1/ws")
+            .into_client_request()
+            .unwrap();
+        if let Some(player) = player {
+            let value = format!("Bearer {}", player.token).parse().unwrap();
+            request.headers_mut().insert("authorization", value);
+        }
+        let (stream, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        Self::new(stream)
+    }
+
     pub(super) fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         Self {
             stream,
