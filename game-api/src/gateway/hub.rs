@@ -20,12 +20,12 @@ use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::places::Places;
 use super::presence::{self, CachedStats, Presence, Wanted};
+use super::read_lane::ReadLane;
 use super::room::{self, Room, Seated};
 use super::turns::Turns;
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
 use crate::games::feed::Feed;
-use crate::games::repo as games_repo;
 use crate::games::service::Games;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
@@ -70,6 +70,7 @@ struct Inner {
     stats: CachedStats,
     boards: Boards,
     turns: Turns,
+    read_lane: ReadLane,
     departures: Departures,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
@@ -87,6 +88,7 @@ impl Gateway {
             stats: CachedStats::default(),
             boards: Boards::new(parts.metrics.gateway_subscriptions.clone()),
             turns: Turns::new(&parts.pool),
+            read_lane: ReadLane::start(parts.pool.clone(), parts.metrics.clone(), &life),
             departures: Departures::new(parts.config.reconnect_spread, rand::random()),
             parts,
             clock: DatabaseClock::new(Instant::now()),
@@ -176,23 +178,9 @@ impl Gateway {
         self.0.turns.take().await
     }
 
-    /// The game's row, from the database.
-    ///
-    /// # Errors
-    /// `unavailable` if the database does not answer in time.
-    pub(super) async fn load_game(&self, game: GameId) -> Result<Option<Game>, Problem> {
-        let _turn = self.turn().await?;
-        let loaded = timeout(QUERY_MAX, games_repo::load(self.pool(), game)).await;
-        let error: Box<dyn std::error::Error> = match loaded {
-            Ok(Ok(row)) => return Ok(row),
-            Ok(Err(error)) => error.into(),
-            Err(error) => error.into(),
-        };
-        tracing::warn!(error, %game, "a game could not be read");
-        Err(Problem::new(
-            Reason::Unavailable,
-            "the game cannot be read right now, try again",
-        ))
+    /// Reads of games, all together.
+    pub(super) fn read_lane(&self) -> &ReadLane {
+        &self.0.read_lane
     }
 
     /// The protocol's `game` object.

@@ -15,6 +15,7 @@ pub mod link;
 pub mod places;
 mod poll;
 pub mod presence;
+mod read_lane;
 mod reconciler;
 mod repo;
 pub mod ring;

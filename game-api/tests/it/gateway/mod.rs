@@ -10,6 +10,7 @@ mod harness;
 mod limits;
 mod presence;
 mod reading;
+mod reading_together;
 mod repair;
 mod resume;
 mod socket;
