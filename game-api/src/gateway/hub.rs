@@ -20,12 +20,12 @@ use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::places::Places;
 use super::presence::{self, CachedStats, Presence, Wanted};
-use super::read_lane::ReadLane;
 use super::room::{self, Room, Seated};
 use super::turns::Turns;
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
 use crate::games::feed::Feed;
+use crate::games::read_lane::ReadLane;
 use crate::games::service::Games;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
@@ -70,7 +70,6 @@ struct Inner {
     stats: CachedStats,
     boards: Boards,
     turns: Turns,
-    read_lane: ReadLane,
     departures: Departures,
     rooms: Mutex<HashMap<GameId, Arc<Room>>>,
 }
@@ -88,7 +87,6 @@ impl Gateway {
             stats: CachedStats::default(),
             boards: Boards::new(parts.metrics.gateway_subscriptions.clone()),
             turns: Turns::new(&parts.pool),
-            read_lane: ReadLane::start(parts.pool.clone(), parts.metrics.clone(), &life),
             departures: Departures::new(parts.config.reconnect_spread, rand::random()),
             parts,
             clock: DatabaseClock::new(Instant::now()),
@@ -180,7 +178,7 @@ impl Gateway {
 
     /// Reads of games, all together.
     pub(super) fn read_lane(&self) -> &ReadLane {
-        &self.0.read_lane
+        self.games().read_lane()
     }
 
     /// The protocol's `game` object.

@@ -15,7 +15,6 @@ pub mod link;
 pub mod places;
 mod poll;
 pub mod presence;
-mod read_lane;
 mod reconciler;
 mod repo;
 pub mod ring;

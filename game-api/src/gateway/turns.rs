@@ -1,6 +1,6 @@
 //! Reads of the database for one viewer take turns.
 //!
-//! Rooms read together ([`read_lane`](super::read_lane)); what is read for one viewer alone is the
+//! Rooms read together ([`ReadLane`](crate::games::read_lane::ReadLane)); what is read for one viewer alone is the
 //! part of a log before its room's ring, and the players' names of a snapshot. When an instance
 //! dies, all its clients come to the others at once. Without turns thousands of reads would wait
 //! for a connection, which the pool refuses after a few seconds and which writes need too.

@@ -6,7 +6,7 @@ mod lists;
 mod read;
 mod rows;
 
-pub use commit::{CommitRow, Outcome, commit_batch, prepare_for_commits};
+pub use commit::{CommitRow, Outcome, commit_batch, plan_by_keys};
 pub use create::{NewGame, code_taken, create_in_tx};
 pub use lists::{LobbyPosition, due_flags, latest_seqs, lobby};
 pub use read::{

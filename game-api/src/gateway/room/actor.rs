@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::log::{LogError, timeline};
-use super::timeline::{Verdict, judge};
+use super::timeline::{RING_EVENTS_MAX, Verdict, judge};
 use super::trace::{deliver_span, message_trace};
 use super::{Live, Phase, Room};
 use crate::games::entity::{Logged, Published, Seq};
 use crate::games::feed::Committed;
+use crate::games::read_lane::Opening;
 use crate::gateway::Gateway;
 use crate::gateway::link::Link;
-use crate::gateway::read_lane::Opening;
 use crate::problem::Reason;
 
 /// How long a room outlives its last viewer: a page being reloaded, or the pause between two long
@@ -138,7 +138,8 @@ impl Follower {
 
     /// Reads the game and the end of its log.
     async fn start(&self) -> Result<(), Reason> {
-        let opening = self.gateway.read_lane().opening(self.room.game).await;
+        let lane = self.gateway.read_lane();
+        let opening = lane.opening(self.room.game, RING_EVENTS_MAX).await;
         let begun = match opening {
             Ok(Some(Opening { game, events })) => timeline(events).map(|timeline| Live {
                 timeline,

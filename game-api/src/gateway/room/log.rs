@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actor::Follower;
 use super::timeline::{Timeline, Verdict};
 use crate::games::entity::{Logged, Seq};
-use crate::gateway::read_lane::{LOG_PAGE, ReadError};
+use crate::games::read_lane::{LOG_PAGE, ReadError};
 
 /// Reading the log did not work.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,11 @@
-//! What rooms read of the database travels together: whoever asks while a query is in flight is
-//! served by the next one, with all who have asked meanwhile.
+//! What is read of games travels together: whoever asks while a query is in flight is served by
+//! the next one, with all who have asked meanwhile.
 //!
 //! When an instance dies, all its clients come to the others at once, and each game that is not
 //! watched there yet is read. One query a game would be thousands of round trips, and would take
 //! all connections from the writes; so it is one for the rows of many games, and one for their logs.
+//! And when two players are at different instances, each instance reads the game before each of its
+//! own player's moves.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +13,19 @@ use std::time::Duration;
 
 use shared::ids::GameId;
 use shared::lifecycle::Lifecycle;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::room::timeline::RING_EVENTS_MAX;
+use super::entity::{Game, Logged, Seq};
+use super::repo::{self, CorruptRow};
 use crate::database::chain;
-use crate::games::entity::{Game, Logged, Seq};
-use crate::games::repo::{self, CorruptRow};
 use crate::metrics::Metrics;
 
 /// Events of one game in one query: a page of its log.
-pub(super) const LOG_PAGE: usize = 256;
+pub(crate) const LOG_PAGE: usize = 256;
 /// Games of one query: with a full ring of each some 4 MB, and a few milliseconds.
 const BATCH_GAMES_MAX: usize = 64;
 /// Games that may wait; beyond it whoever asks is told to try again.
@@ -39,22 +41,22 @@ const QUERY_MAX: Duration = Duration::from_secs(5);
 enum Part {
     /// Its row.
     Row,
-    /// Its row and the end of its log.
-    Opening,
+    /// Its row and so many events of the end of its log.
+    Opening(i64),
     /// A page of its log.
     LogAfter(Seq),
 }
 
 /// A game's row, and the end of its log.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) game: Arc<Game>,
-    pub(super) events: Vec<Arc<Logged>>,
+pub(crate) struct Opening {
+    pub(crate) game: Arc<Game>,
+    pub(crate) events: Vec<Arc<Logged>>,
 }
 
 /// Why a game could not be read.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     #[error("too much is being read right now")]
     Crowded,
     /// The lane has said why.
@@ -79,35 +81,41 @@ struct Waiting {
 
 /// The way to the one query in flight.
 #[derive(Clone, Debug)]
-pub(super) struct ReadLane(mpsc::Sender<Waiting>);
+pub(crate) struct ReadLane(mpsc::Sender<Waiting>);
 
 impl ReadLane {
     /// Starts the worker that reads. It ends with the last one who could ask.
-    pub(super) fn start(pool: PgPool, metrics: Arc<Metrics>, life: &Lifecycle) -> Self {
+    pub(crate) fn start(pool: PgPool, metrics: Arc<Metrics>, life: &Lifecycle) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let worker = Worker {
             pool,
             metrics,
             queue,
+            connection: None,
         };
         life.spawn_task("read lane", worker.run(life.stopping()));
         Self(sender)
     }
 
     /// A game's row.
-    pub(super) async fn row(&self, game: GameId) -> Result<Option<Arc<Game>>, ReadError> {
+    pub(crate) async fn row(&self, game: GameId) -> Result<Option<Arc<Game>>, ReadError> {
         Ok(self.ask(game, Part::Row).await?.game)
     }
 
-    /// A game's row and as many of its last events as a ring holds: not older than the row, and
-    /// newer if there was a commit between the two queries.
-    pub(super) async fn opening(&self, game: GameId) -> Result<Option<Opening>, ReadError> {
-        let Answer { game, events } = self.ask(game, Part::Opening).await?;
+    /// A game's row and its last `events`: not older than the row, and newer if there was a commit
+    /// between the two queries.
+    pub(crate) async fn opening(
+        &self,
+        game: GameId,
+        events: usize,
+    ) -> Result<Option<Opening>, ReadError> {
+        let part = Part::Opening(i64::try_from(events).unwrap_or(i64::MAX));
+        let Answer { game, events } = self.ask(game, part).await?;
         Ok(game.map(|game| Opening { game, events }))
     }
 
     /// A game's events after `seq`, at most [`LOG_PAGE`].
-    pub(super) async fn log_after(
+    pub(crate) async fn log_after(
         &self,
         game: GameId,
         seq: Seq,
@@ -130,6 +138,7 @@ struct Worker {
     pool: PgPool,
     metrics: Arc<Metrics>,
     queue: mpsc::Receiver<Waiting>,
+    connection: Option<PoolConnection<Postgres>>,
 }
 
 /// Why a batch could not be read.
@@ -162,7 +171,7 @@ impl Worker {
         }
     }
 
-    async fn serve(&self, batch: Vec<Waiting>) {
+    async fn serve(&mut self, batch: Vec<Waiting>) {
         self.metrics
             .gateway_read_batch_size
             .observe(batch.len() as f64);
@@ -184,7 +193,7 @@ impl Worker {
 
     /// A query that Postgres refused is tried again a game at a time, so that one that cannot be
     /// read never fails its neighbours.
-    async fn one_by_one(&self, wanted: &[(GameId, Part)]) -> Answers {
+    async fn one_by_one(&mut self, wanted: &[(GameId, Part)]) -> Answers {
         let mut answers = Vec::with_capacity(wanted.len());
         for one in wanted {
             let read = self.read(std::slice::from_ref(one)).await;
@@ -194,8 +203,16 @@ impl Worker {
         answers
     }
 
-    async fn read(&self, wanted: &[(GameId, Part)]) -> Result<Answers, BatchError> {
-        let read = match timeout(QUERY_MAX, read(&self.pool, wanted)).await {
+    /// Reads; on a connection that turns out to be dead, once more on another.
+    async fn read(&mut self, wanted: &[(GameId, Part)]) -> Result<Answers, BatchError> {
+        let attempts = async {
+            let kept = self.connection.is_some();
+            match self.attempt(wanted).await {
+                Err(error) if kept && !is_refusal(&error) => self.attempt(wanted).await,
+                result => result,
+            }
+        };
+        let read = match timeout(QUERY_MAX, attempts).await {
             Ok(read) => read.map_err(BatchError::from),
             Err(error) => Err(error.into()),
         };
@@ -205,11 +222,33 @@ impl Worker {
         }
         read
     }
+
+    async fn attempt(&mut self, wanted: &[(GameId, Part)]) -> Result<Answers, sqlx::Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let answers = read(&mut connection, wanted).await?;
+        // Only a connection that answered is used again.
+        self.connection = Some(connection);
+        Ok(answers)
+    }
+
+    /// One connection of the pool is kept: giving it back and taking it again would cost two round
+    /// trips a batch. Dropped in the middle of a query, it must be closed, not given back.
+    async fn connect(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        connection.close_on_drop();
+        repo::plan_by_keys(&mut connection).await?;
+        Ok(connection)
+    }
 }
 
 /// Rows first: the end of a log is looked for from where the row says that it is.
-async fn read(pool: &PgPool, wanted: &[(GameId, Part)]) -> Result<Answers, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+async fn read(
+    connection: &mut PgConnection,
+    wanted: &[(GameId, Part)],
+) -> Result<Answers, sqlx::Error> {
     let of_rows: Vec<GameId> = wanted
         .iter()
         .filter(|(_, part)| !matches!(part, Part::LogAfter(_)))
@@ -240,10 +279,9 @@ fn log_from(part: Part, row: Option<&Result<Arc<Game>, CorruptRow>>) -> Option<S
     match part {
         Part::Row => None,
         Part::LogAfter(seq) => Some(seq),
-        Part::Opening => {
-            let ring = i64::try_from(RING_EVENTS_MAX).unwrap_or(i64::MAX);
+        Part::Opening(events) => {
             let row = row?.as_ref().ok()?;
-            Some(Seq((row.seq.0 - ring).max(0)))
+            Some(Seq(row.seq.0.saturating_sub(events).max(0)))
         }
     }
 }
@@ -266,14 +304,17 @@ fn answers(
     answers.collect()
 }
 
-/// Whether Postgres has refused the query for what it read, as opposed to being away.
+/// Whether one game may be to blame for all.
 fn may_be_ones_fault(error: &BatchError) -> bool {
+    matches!(error, BatchError::Database(error) if is_refusal(error))
+}
+
+/// Whether Postgres has refused the query for what it read, as opposed to being away.
+fn is_refusal(error: &sqlx::Error) -> bool {
     match error {
         // Class 57: the server is shutting down or has cancelled the statement.
-        BatchError::Database(sqlx::Error::Database(error)) => {
-            !error.code().is_some_and(|code| code.starts_with("57"))
-        }
-        BatchError::Database(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => true,
-        BatchError::Database(_) | BatchError::Slow(_) => false,
+        sqlx::Error::Database(error) => !error.code().is_some_and(|code| code.starts_with("57")),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
+        _ => false,
     }
 }
