@@ -264,7 +264,8 @@ impl DatabaseConfig {
             let problem = format!("is not a Postgres URL; give {what}");
             return Err(BadVariable::new("DATABASE_URL", problem));
         }
-        let connections_max = number_or(env, "DATABASE_POOL_MAX", 10, 2..=500)?;
+        // Commits and reads of games keep one each.
+        let connections_max = number_or(env, "DATABASE_POOL_MAX", 10, 3..=500)?;
         Ok(Self {
             url,
             connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX),

@@ -67,7 +67,7 @@ const COMMIT_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 8.0,
 ];
 
-/// Commands in one statement.
+/// Commands in one statement, or games in one query.
 const BATCH_SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 /// Seconds: commit to socket; the budget is 2 to 25 ms.
@@ -105,6 +105,8 @@ pub struct Metrics {
     pub gateway_resyncs_total: IntCounterVec,
     /// `gateway_reconciled_total`: events that reconciliation found before NATS brought them.
     pub gateway_reconciled_total: IntCounter,
+    /// `gateway_read_batch_size`: games that were read from the database together.
+    pub gateway_read_batch_size: Histogram,
     /// `gateway_disconnects_total{reason}`: connections that ended.
     pub gateway_disconnects_total: IntCounterVec,
     /// `gateway_rejected_total{reason}`: connections and messages refused.
@@ -189,6 +191,12 @@ impl Metrics {
                 &registry,
                 "gateway_reconciled_total",
                 "Events that reconciliation found before NATS brought them.",
+            )?,
+            gateway_read_batch_size: histogram(
+                &registry,
+                "gateway_read_batch_size",
+                "Games that were read from the database together.",
+                &BATCH_SIZES,
             )?,
             gateway_disconnects_total: counters(
                 &registry,
@@ -322,6 +330,7 @@ mod tests {
             "gateway_gaps_total",
             "gateway_resyncs_total",
             "gateway_reconciled_total",
+            "gateway_read_batch_size",
             "gateway_disconnects_total",
             "gateway_rejected_total",
             "invariant_violations_total",

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::entity::CommitTimes;
-use super::repo::{CommitRow, Outcome, commit_batch};
+use super::repo::{CommitRow, Outcome, commit_batch, plan_by_keys};
 use crate::metrics::Metrics;
 
 /// Changes in one statement. At 128 the statement takes a few milliseconds; more only adds to
@@ -195,6 +195,7 @@ impl Worker {
     async fn connect(&mut self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
+        plan_by_keys(&mut connection).await?;
         Ok(connection)
     }
 }

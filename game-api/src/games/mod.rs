@@ -5,6 +5,7 @@ pub mod entity;
 pub mod feed;
 pub mod flags;
 pub mod handlers;
+pub(crate) mod read_lane;
 pub mod repo;
 pub mod service;
 pub mod wake;

@@ -25,7 +25,7 @@ use super::turns::Turns;
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
 use crate::games::feed::Feed;
-use crate::games::repo as games_repo;
+use crate::games::read_lane::ReadLane;
 use crate::games::service::Games;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
@@ -176,23 +176,9 @@ impl Gateway {
         self.0.turns.take().await
     }
 
-    /// The game's row, from the database.
-    ///
-    /// # Errors
-    /// `unavailable` if the database does not answer in time.
-    pub(super) async fn load_game(&self, game: GameId) -> Result<Option<Game>, Problem> {
-        let _turn = self.turn().await?;
-        let loaded = timeout(QUERY_MAX, games_repo::load(self.pool(), game)).await;
-        let error: Box<dyn std::error::Error> = match loaded {
-            Ok(Ok(row)) => return Ok(row),
-            Ok(Err(error)) => error.into(),
-            Err(error) => error.into(),
-        };
-        tracing::warn!(error, %game, "a game could not be read");
-        Err(Problem::new(
-            Reason::Unavailable,
-            "the game cannot be read right now, try again",
-        ))
+    /// Reads of games, all together.
+    pub(super) fn read_lane(&self) -> &ReadLane {
+        self.games().read_lane()
     }
 
     /// The protocol's `game` object.

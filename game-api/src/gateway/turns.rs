@@ -1,8 +1,9 @@
-//! Reads of the database for viewers take turns.
+//! Reads of the database for one viewer take turns.
 //!
-//! When an instance dies, all its clients come to the others at once, and each game that is not
-//! watched there yet is read. Without turns thousands of reads would wait for a connection, which
-//! the pool refuses after a few seconds and which writes need too.
+//! Rooms read together ([`ReadLane`](crate::games::read_lane::ReadLane)); what is read for one viewer alone is the
+//! part of a log before its room's ring, and the players' names of a snapshot. When an instance
+//! dies, all its clients come to the others at once. Without turns thousands of reads would wait
+//! for a connection, which the pool refuses after a few seconds and which writes need too.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use shared::ids::PlayerId;
 use shared::lifecycle::Lifecycle;
@@ -108,12 +108,9 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
                 return Err(refusal(what, FORGET_INTERVAL));
             }
         }
-        self.0.check_key(key).map_err(|not_until| {
-            refusal(
-                what,
-                not_until.wait_time_from(DefaultClock::default().now()),
-            )
-        })
+        self.0
+            .check_key(key)
+            .map_err(|not_until| refusal(what, not_until.wait_time_from(self.0.clock().now())))
     }
 
     fn forget(&self) {

@@ -1,6 +1,7 @@
 //! The conventions that every call follows: who calls, strict bodies, limits, origins, the trace of
 //! a request, and the loop that accepts connections.
 
+mod accept;
 pub mod body;
 pub mod caller;
 pub mod extract;

@@ -1,11 +1,10 @@
-//! The loop that accepts connections. `axum::serve` has no limits; this has: a number of
+//! Serving the connections that are accepted. `axum::serve` has no limits; this has: a number of
 //! connections, a time for the first request's head, a time between requests, and one for the other
 //! side to acknowledge what it was sent.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,10 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntCounter;
 use shared::lifecycle::Lifecycle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tower::ServiceExt as _;
 
+use super::accept::{self, Accepted};
 use super::transport::{Fate, Transport};
 
 /// From the connection to the end of its first request's head.
@@ -43,8 +42,6 @@ const LATE_ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
 /// What the kernel may keep of a connection that is not read from, bytes: some hundred frames. It
 /// would grow to megabytes by itself.
 const SEND_BUFFER_BYTES: u32 = 128 * 1024;
-/// After an error of `accept` (most often: no file descriptors left), so that the loop does not spin.
-const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted: when a gateway dies, all its clients come at once. The
 /// kernel's own limit (`net.core.somaxconn`) may be lower.
@@ -100,67 +97,46 @@ pub struct Terms {
 /// Serves `router` on `listener` until the drain begins; then takes no new connection, lets each
 /// finish the request it is in, and gives up on what is left when the hard token comes.
 pub async fn serve(listener: TcpListener, router: Router, terms: Terms, life: Lifecycle) {
-    let places = Arc::new(Semaphore::new(terms.connections_max));
+    let mut accepting = match accept::start(listener, &terms) {
+        Ok(accepting) => accepting,
+        Err(error) => {
+            tracing::error!(%error, "nothing can be accepted");
+            return;
+        }
+    };
     let draining = life.draining();
     loop {
         let accepted = tokio::select! {
             () = draining.cancelled() => return,
-            accepted = accept(&listener, &places, &terms) => accepted,
+            accepted = accepting.recv() => accepted,
         };
-        match accepted {
-            Ok((place, stream, peer)) => {
-                let fate = Fate::default();
-                let transport = Transport::new(stream, fate.clone(), LATE_ANSWER, place);
-                let served = Served {
-                    transport,
-                    fate,
-                    peer,
-                    late: terms.late.clone(),
-                };
-                life.spawn_task(
-                    "connection",
-                    connection(served, router.clone(), life.clone()),
-                );
-            }
+        let Some(Accepted {
+            stream,
+            peer,
+            place,
+        }) = accepted
+        else {
+            return;
+        };
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_ERROR_PAUSE).await;
+                tracing::warn!(%peer, %error, "a connection could not be served");
+                continue;
             }
-        }
+        };
+        let fate = Fate::default();
+        let served = Served {
+            transport: Transport::new(stream, fate.clone(), LATE_ANSWER, place),
+            fate,
+            peer,
+            late: terms.late.clone(),
+        };
+        life.spawn_task(
+            "connection",
+            connection(served, router.clone(), life.clone()),
+        );
     }
-}
-
-/// The next connection, once there is a place for it: others wait in the kernel's queue.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    terms: &Terms,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
-    }
-    if let Err(error) = acknowledge_within(&stream, terms.acknowledge_max) {
-        tracing::debug!(%peer, %error, "TCP_USER_TIMEOUT could not be set");
-    }
-    Ok((place, stream, peer))
-}
-
-#[cfg(target_os = "linux")]
-fn acknowledge_within(stream: &TcpStream, max: Duration) -> io::Result<()> {
-    let max_ms = u32::try_from(max.as_millis()).unwrap_or(u32::MAX);
-    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, max_ms)?)
-}
-
-/// Elsewhere the kernel's own patience counts.
-#[cfg(not(target_os = "linux"))]
-fn acknowledge_within(_: &TcpStream, _: Duration) -> io::Result<()> {
-    Ok(())
 }
 
 struct Served {
@@ -244,25 +220,5 @@ mod tests {
         assert_eq!(length, body.len());
         let problem: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(problem["reason"], "invalid");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn what_a_client_does_not_acknowledge_is_not_waited_for() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let terms = Terms {
-            connections_max: 1,
-            acknowledge_max: Duration::from_secs(7),
-            late: None,
-        };
-        let places = Arc::new(Semaphore::new(1));
-        let (_place, stream, _) = accept(&listener, &places, &terms).await.unwrap();
-        assert_eq!(
-            rustix::net::sockopt::tcp_user_timeout(&stream).unwrap(),
-            7000
-        );
     }
 }

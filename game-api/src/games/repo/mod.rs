@@ -6,8 +6,11 @@ mod lists;
 mod read;
 mod rows;
 
-pub use commit::{CommitRow, Outcome, commit_batch};
+pub use commit::{CommitRow, Outcome, commit_batch, plan_by_keys};
 pub use create::{NewGame, code_taken, create_in_tx};
 pub use lists::{LobbyPosition, due_flags, latest_seqs, lobby};
-pub use read::{by_code, by_command, events_after, events_after_n, load, load_all, names};
+pub use read::{
+    by_code, by_command, events_after, events_after_each, events_after_n, load, load_all,
+    load_each, names,
+};
 pub use rows::CorruptRow;

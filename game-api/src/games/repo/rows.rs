@@ -13,7 +13,7 @@ use crate::games::entity::{
 use crate::rules::{self, Ruleset, Seat};
 
 /// A row that this build cannot read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("column {column} of game {game} cannot be read")]
 pub struct CorruptRow {
     column: &'static str,
@@ -119,7 +119,8 @@ pub(super) struct EventRow {
     pub(super) event_id: Uuid,
     pub(super) kind: String,
     pub(super) by: Option<String>,
-    pub(super) payload: Value,
+    /// Text, so that it is parsed once, and a bad one is this row's failure and not the query's.
+    pub(super) payload: String,
     pub(super) n_white: i64,
     pub(super) n_black: i64,
     pub(super) n_public: i64,
@@ -137,8 +138,7 @@ impl TryFrom<EventRow> for Logged {
             column,
             game: row.game_id,
         };
-        let data: EventData =
-            serde_json::from_value(row.payload).map_err(|_| corrupt("payload"))?;
+        let data: EventData = serde_json::from_str(&row.payload).map_err(|_| corrupt("payload"))?;
         let clock = match (row.white_ms, row.black_ms) {
             (Some(white_ms), Some(black_ms)) => Some(ClockReading {
                 white_ms,

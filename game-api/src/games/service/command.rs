@@ -304,7 +304,7 @@ impl Games {
             audience: change.audience,
             moment: after.moment(),
         });
-        let after = self.remember(after);
+        let after = self.remember(Arc::new(after));
         self.set_timer(&after);
         self.0.feed.publish(Committed {
             logged: logged.clone(),
@@ -322,7 +322,7 @@ impl Games {
     }
 
     async fn reload(&self, id: GameId) -> Result<Arc<Game>, Problem> {
-        match repo::load(&self.0.pool, id).await {
+        match self.0.read_lane.row(id).await {
             Ok(Some(game)) => Ok(self.remember(game)),
             Ok(None) => Err(not_found()),
             Err(error) => Err(self.0.failures.write(&error)),

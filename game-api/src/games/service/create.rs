@@ -124,7 +124,7 @@ impl Games {
             .await
             .map_err(|error| self.0.failures.write(&error))?;
         self.0.wake.ring();
-        Ok(self.remember(game))
+        Ok(self.remember(Arc::new(game)))
     }
 
     async fn insert(&self, new: &NewGame<'_>) -> Result<Game, sqlx::Error> {

@@ -19,7 +19,7 @@ impl Games {
         let game = bounded(repo::load(&self.0.pool, id))
             .await
             .map_err(|error| Failures::read(&error))?;
-        Ok(game.map(|game| self.remember(game)))
+        Ok(game.map(|game| self.remember(Arc::new(game))))
     }
 
     /// The game as `viewer` may know of it: a private game is there for its seats and for whoever

@@ -21,6 +21,7 @@ use super::committer::Committer;
 use super::entity::{Game, Visibility};
 use super::feed::Feed;
 use super::flags::{self, FlagTimers};
+use super::read_lane::ReadLane;
 use super::wake::Wake;
 use crate::database::Failures;
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub struct Games(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     committer: Committer,
+    read_lane: ReadLane,
     /// Hints: a copy may be behind, and then its commit is refused.
     cache: Cache<GameId, Arc<Game>>,
     feed: Feed,
@@ -62,6 +64,7 @@ impl Games {
         let (timers, queue) = FlagTimers::new();
         let games = Self(Arc::new(Inner {
             committer: Committer::start(pool.clone(), metrics.clone(), life),
+            read_lane: ReadLane::start(pool.clone(), metrics.clone(), life),
             cache: Cache::builder()
                 .max_capacity(CACHED_GAMES_MAX)
                 .time_to_idle(CACHED_IDLE_MAX)
@@ -83,12 +86,16 @@ impl Games {
         &self.0.feed
     }
 
+    /// Reads of games, all together.
+    pub(crate) fn read_lane(&self) -> &ReadLane {
+        &self.0.read_lane
+    }
+
     pub(super) fn pool(&self) -> &PgPool {
         &self.0.pool
     }
 
-    fn remember(&self, game: Game) -> Arc<Game> {
-        let game = Arc::new(game);
+    fn remember(&self, game: Arc<Game>) -> Arc<Game> {
         self.0.cache.insert(game.id, game.clone());
         game
     }

@@ -10,12 +10,13 @@ use shared::ids::GameId;
 use shared::subjects;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::log::LogError;
+use super::log::{LogError, timeline};
 use super::timeline::{RING_EVENTS_MAX, Verdict, judge};
 use super::trace::{deliver_span, message_trace};
 use super::{Live, Phase, Room};
 use crate::games::entity::{Logged, Published, Seq};
 use crate::games::feed::{Committed, Watcher};
+use crate::games::read_lane::Opening;
 use crate::gateway::Gateway;
 use crate::gateway::link::Link;
 use crate::problem::Reason;
@@ -174,23 +175,21 @@ impl Follower {
 
     /// Reads the game and the end of its log.
     async fn start(&self) -> Result<(), Reason> {
-        let game = self
-            .gateway
-            .load_game(self.room.game)
-            .await
-            .map_err(|problem| problem.reason)?;
-        let game = game.ok_or(Reason::NotFound)?;
-        let ring = i64::try_from(RING_EVENTS_MAX).unwrap_or(i64::MAX);
-        let from = Seq((game.seq.0 - ring).max(0));
-        let timeline = self.read_end(from).await.map_err(|error| {
+        let lane = self.gateway.read_lane();
+        let opening = lane.opening(self.room.game, RING_EVENTS_MAX).await;
+        let begun = match opening {
+            Ok(Some(Opening { game, events })) => timeline(events).map(|timeline| Live {
+                timeline,
+                game,
+                game_version: 0,
+            }),
+            Ok(None) => return Err(Reason::NotFound),
+            Err(error) => Err(error.into()),
+        };
+        let live = begun.map_err(|error| {
             self.log_failure(&error);
             Reason::Unavailable
         })?;
-        let live = Live {
-            timeline,
-            game: Arc::new(game),
-            game_version: 0,
-        };
         self.room.lock().phase = Phase::Live(live);
         Ok(())
     }
@@ -310,7 +309,7 @@ impl Follower {
 
     /// Reads who sits where and how it stands; the events do not say.
     async fn read_row(&mut self) {
-        match self.gateway.load_game(self.room.game).await {
+        match self.gateway.read_lane().row(self.room.game).await {
             Ok(Some(row)) => self.room.take_row(row),
             Ok(None) | Err(_) => self.retry_at = Some(Instant::now() + RETRY_EVERY),
         }

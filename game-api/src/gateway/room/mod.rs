@@ -224,7 +224,10 @@ impl Room {
     /// # Errors
     /// `unavailable` if the database does not answer.
     pub(super) async fn refresh(&self, gateway: &Gateway) -> Result<(), Problem> {
-        let row = gateway.load_game(self.game).await?;
+        let row = gateway.read_lane().row(self.game).await.map_err(|error| {
+            tracing::warn!(%error, game = %self.game, "a game could not be read");
+            gone(Reason::Unavailable)
+        })?;
         let row = row.ok_or_else(|| gone(Reason::NotFound))?;
         let row_seq = row.seq;
         self.take_row(row);
@@ -286,12 +289,12 @@ impl Room {
     }
 
     /// Keeps a row that is not older than the one there is.
-    fn take_row(&self, row: Game) {
+    fn take_row(&self, row: Arc<Game>) {
         let mut state = self.lock();
         if let Phase::Live(live) = &mut state.phase
             && row.seq >= live.game.seq
         {
-            live.game = Arc::new(row);
+            live.game = row;
             live.game_version += 1;
         }
         drop(state);

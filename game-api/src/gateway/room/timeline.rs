@@ -70,8 +70,7 @@ pub struct Timeline {
 impl Timeline {
     /// Begins with an event, whatever its number.
     #[must_use]
-    pub fn beginning_with(first: Logged) -> Self {
-        let first = Arc::new(first);
+    pub fn beginning_with(first: Arc<Logged>) -> Self {
         let rings = ViewClass::ALL.map(|class| {
             let told = i64::from(first.audience[class.index()]);
             Ring::after_n(first.moment.numbers.of(class) - told, RING_EVENTS_MAX)
@@ -201,7 +200,7 @@ mod tests {
             arrivals in prop::collection::vec(0_usize..40, 0..120),
         ) {
             let log = log(&audiences);
-            let mut timeline = Timeline::beginning_with(log[0].clone());
+            let mut timeline = Timeline::beginning_with(Arc::new(log[0].clone()));
             for arrival in arrivals.into_iter().filter(|i| *i < log.len()) {
                 let incoming = Arc::new(log[arrival].clone());
                 match timeline.apply(Arc::clone(&incoming)).unwrap() {
@@ -234,7 +233,7 @@ mod tests {
             [false, true, false],
             [true; 3],
         ]);
-        let mut timeline = Timeline::beginning_with(log[2].clone());
+        let mut timeline = Timeline::beginning_with(Arc::new(log[2].clone()));
         timeline.apply(Arc::new(log[3].clone())).unwrap();
         assert_eq!(numbers_owed(&timeline, ViewClass::White, 2), [3]);
         assert_eq!(numbers_owed(&timeline, ViewClass::Black, 1), [2, 3]);
@@ -247,7 +246,7 @@ mod tests {
     #[test]
     fn a_log_whose_numbers_are_not_dense_is_refused_and_changes_nothing() {
         let log = log(&[[true; 3], [true; 3]]);
-        let mut timeline = Timeline::beginning_with(log[0].clone());
+        let mut timeline = Timeline::beginning_with(Arc::new(log[0].clone()));
         let mut wrong = log[1].clone();
         wrong.moment.numbers = Numbers([2, 2, 3]);
         assert!(timeline.apply(Arc::new(wrong)).is_err());

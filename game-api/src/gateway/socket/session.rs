@@ -10,7 +10,10 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::MonotonicClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use shared::ids::PlayerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -47,6 +50,11 @@ enum Woken {
     Leave,
 }
 
+/// By the operating system's clock: the library's own default looks at the processor's features
+/// for each limiter, which takes longer than all else that opening a socket takes.
+type MessageLimiter =
+    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+
 type NextBeat = Pin<Box<dyn Future<Output = (watch::Receiver<Beat>, Beat)> + Send>>;
 
 pub(super) struct Session {
@@ -55,7 +63,7 @@ pub(super) struct Session {
     pub(super) writer: Writer,
     pub(super) topics: Topics,
     pub(super) commands: Commands,
-    pub(super) messages: DefaultDirectRateLimiter,
+    pub(super) messages: MessageLimiter,
     beat: NextBeat,
     /// Until the first message has come.
     first_message: Option<Pin<Box<Sleep>>>,
@@ -87,8 +95,9 @@ impl Session {
             writer: Writer::new(socket, gateway.clone()),
             topics: Topics::default(),
             commands: Commands::default(),
-            messages: RateLimiter::direct(
+            messages: RateLimiter::direct_with_clock(
                 Quota::per_second(MESSAGES_PER_S).allow_burst(MESSAGES_BURST),
+                MonotonicClock,
             ),
             beat: next_beat(gateway.heartbeat().place()),
             first_message: Some(Box::pin(sleep(FIRST_MESSAGE_MAX))),

@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod presence;
 mod reading;
+mod reading_together;
 mod repair;
 mod resume;
 mod socket;

@@ -8,6 +8,7 @@ use e2e::load::Latencies;
 use e2e::supervisor::connect_nats;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::ground::Ground;
 use super::table::{Moved, Table};
@@ -24,6 +25,8 @@ const LASTING: Duration = Duration::from_secs(25);
 const WARMING: Duration = Duration::from_secs(5);
 /// Between two messages of the bare NATS hop.
 const HOP_EVERY: Duration = Duration::from_millis(10);
+/// One that has not come by then never does.
+const HOP_MAX: Duration = Duration::from_secs(10);
 /// Where they go.
 const HOP_SUBJECT: &str = "events.hop";
 
@@ -87,7 +90,11 @@ async fn hops(from: &Client, to: &Client, until: Instant) -> Result<Latencies> {
         let sent = Instant::now();
         from.publish(HOP_SUBJECT, "hop".into()).await?;
         from.flush().await?;
-        if subscriber.next().await.is_none() {
+        let came = timeout(HOP_MAX, subscriber.next()).await;
+        if came
+            .context("a message of the bare NATS hop is lost")?
+            .is_none()
+        {
             bail!("NATS ended the subscription");
         }
         taken.push(sent.elapsed());

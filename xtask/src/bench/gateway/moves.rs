@@ -15,9 +15,9 @@ use crate::bench::report::{Bound, Budget, Report};
 use crate::bench::{Load, rig};
 
 /// Games in which somebody is always about to move.
-const GAMES: u64 = 500;
-/// How long moves are counted.
-const LASTING: Duration = Duration::from_secs(15);
+const GAMES: usize = 500;
+/// How long moves are counted, milliseconds.
+const LASTING_MS: u64 = 15_000;
 /// What is sent in the first seconds is not counted.
 const WARMING: Duration = Duration::from_secs(5);
 /// More than a game gets to in that time.
@@ -47,16 +47,17 @@ commit;
 ";
 
 pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) -> Result<()> {
-    let games = load.of(GAMES);
+    // Fewer games would each get to more moves than a script has.
+    let lasting = Duration::from_millis(load.of(LASTING_MS));
     report.section(format!(
-        "moves in {games} games, each player's next one as soon as the last was seen"
+        "moves in {GAMES} games, each player's next one as soon as the last was seen"
     ));
-    let accepted = accepted(ground, usize::try_from(games)?).await?;
+    let accepted = accepted(ground, lasting).await?;
     report.figure("accepted through WebSocket", accepted, "moves/s");
     for gateway in &ground.stack.gateways {
         gateway.end().await;
     }
-    let reference = pgbench(ground).await?;
+    let reference = pgbench(ground, lasting).await?;
     report.figure(
         format!("pgbench, {CLIENTS} clients, five statements"),
         reference,
@@ -72,10 +73,10 @@ pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
     Ok(())
 }
 
-async fn accepted(ground: &Ground, games: usize) -> Result<f64> {
-    let tables = Table::seat(ground, [0, 0], games, MOVES_MAX).await?;
+async fn accepted(ground: &Ground, lasting: Duration) -> Result<f64> {
+    let tables = Table::seat(ground, [0, 0], GAMES, MOVES_MAX).await?;
     let from = Instant::now() + WARMING;
-    let until = from + LASTING;
+    let until = from + lasting;
     let mut playing = JoinSet::new();
     for mut table in tables {
         playing.spawn(async move {
@@ -94,10 +95,10 @@ async fn accepted(ground: &Ground, games: usize) -> Result<f64> {
     while let Some(counted) = playing.join_next().await {
         accepted += counted.context("a game's task")??;
     }
-    Ok(accepted as f64 / LASTING.as_secs_f64())
+    Ok(accepted as f64 / lasting.as_secs_f64())
 }
 
-async fn pgbench(ground: &Ground) -> Result<f64> {
+async fn pgbench(ground: &Ground, lasting: Duration) -> Result<f64> {
     let pool = rig::database(&ground.stack).await?;
     make_tables(&pool).await?;
     pool.close().await;
@@ -109,7 +110,7 @@ async fn pgbench(ground: &Ground) -> Result<f64> {
     let output = Command::new(binaries.bin_dir.join("pgbench"))
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
         .arg(format!("--client={CLIENTS}"))
-        .arg(format!("--time={}", LASTING.as_secs()))
+        .arg(format!("--time={}", lasting.as_secs().max(1)))
         .arg("--file")
         .arg(&script)
         .arg(&ground.stack.postgres_addresses.owner_url)

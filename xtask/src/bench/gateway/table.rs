@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use e2e::client::new_id;
 use e2e::history::board::Position;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::ground::Ground;
@@ -16,6 +17,10 @@ use crate::bench::swarm::subscribe;
 use crate::bench::swarm::tally::since_commit;
 use crate::bench::swarm::wire::Wire;
 
+/// What the text of an event's frame begins with.
+const EVENT: &[u8] = br#"{"type":"event""#;
+/// A move that has not been told by then never is.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Games that are seated at once.
 const AT_ONCE: usize = 32;
 /// A hundred half-moves without a capture or a pawn's move are a draw: the script keeps away.
@@ -77,14 +82,22 @@ impl Table {
     /// Makes the next move, and waits until mover and opponent have been told; none when the script
     /// is at its end.
     pub(super) async fn play(&mut self) -> Result<Option<Moved>> {
-        let Some(uci) = self.script.get(self.ply) else {
+        let Some(uci) = self.script.get(self.ply).cloned() else {
             return Ok(None);
         };
+        let moved = timeout(PATIENCE, self.make(&uci)).await;
+        let moved = moved.with_context(|| format!("move {} ({uci}) hangs", self.ply + 1))??;
+        self.ply += 1;
+        Ok(Some(moved))
+    }
+
+    async fn make(&mut self, uci: &str) -> Result<Moved> {
         let [white, black] = &mut self.wires;
-        let (mover, other) = if self.ply.is_multiple_of(2) {
-            (white, black)
+        // The mover's own frame of the move before may be still on its way to who is told now.
+        let (mover, other, by): (_, _, &[u8]) = if self.ply.is_multiple_of(2) {
+            (white, black, br#""by":"white""#)
         } else {
-            (black, white)
+            (black, white, br#""by":"black""#)
         };
         let command = format!(
             r#"{{"type":"command","ref":"m","game":"{}","command_id":"{}","action":{{"type":"move","uci":"{uci}"}}}}"#,
@@ -96,7 +109,7 @@ impl Table {
         let (mut acked, mut refused, mut told) = (None, None, None);
         while acked.is_none() || told.is_none() {
             let open = tokio::select! {
-                open = other.receive(|opcode, text| if opcode == TEXT && text.starts_with(br#"{"type":"event""#) {
+                open = other.receive(|opcode, text| if opcode == TEXT && is_event_by(by, text) {
                     told = since_commit(text).map(|since| (since, sent.elapsed()));
                 }) => open,
                 open = mover.receive(|opcode, text| if opcode == TEXT {
@@ -112,14 +125,19 @@ impl Table {
                 bail!("move {} ({uci}) was refused: {refused}", self.ply + 1);
             }
         }
-        self.ply += 1;
         let ((since_commit, to_opponent), to_ack) = told.zip(acked).context("both were told")?;
-        Ok(Some(Moved {
+        Ok(Moved {
             to_ack,
             to_opponent,
             since_commit,
-        }))
+        })
     }
+}
+
+/// Whether a message is the frame of an event that somebody caused.
+fn is_event_by(by: &[u8], text: &[u8]) -> bool {
+    // A frame's members are sorted, so the event stands near its beginning.
+    text.starts_with(EVENT) && text.windows(by.len()).any(|window| window == by)
 }
 
 /// Moves of a game that does not end by them.
