@@ -10,8 +10,8 @@ use super::floor::{Marks, Settled};
 use super::repo::{lowest, mark, running};
 use crate::leases::holdings::Holdings;
 
-/// Between two looks: dead entries of some seconds are read over.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks: dead entries of about a second are read over.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs until `stop`. An error only delays: the next look tries again.
 pub async fn run(pool: PgPool, holdings: Holdings, stop: CancellationToken) {
