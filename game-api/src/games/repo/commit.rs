@@ -12,8 +12,8 @@ use sqlx::types::Json;
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::rows::{seat_text, status_text};
 use crate::games::entity::{Change, CommitTimes, Game};
+use crate::rules::Seat;
 
 /// One change to be committed.
 #[derive(Clone, Debug)]
@@ -65,6 +65,10 @@ pub async fn plan_by_keys(connection: &mut PgConnection) -> Result<(), sqlx::Err
 }
 
 /// Commits a batch, at most one change a game. The outcomes are in the batch's order.
+///
+/// Rows are joined to tables by key only, never to other parts of the statement: of those Postgres
+/// expects one row, joins them in nested loops, and a batch would cost its square. So `held` and
+/// `moved` carry all that those after them need, and what became of each is put together here.
 #[expect(clippy::too_many_lines, reason = "one statement and its arrays")]
 pub async fn commit_batch(
     connection: &mut PgConnection,
@@ -87,9 +91,10 @@ pub async fn commit_batch(
             join game_events e on e.shard = i.shard and e.game_id = i.game_id
                 and e.actor = i.actor and e.command_id = i.command_id
         ), held as materialized (
-            select i.ord, g.seq = i.seq as current,
+            select i.*, g.seq = i.seq as current,
                 g.flag_at is not null and g.flag_at <= statement_timestamp() as fallen,
-                g.running as was_running, g.increment_ms, g.white_ms, g.black_ms,
+                g.running as was_running, g.increment_ms, g.white_ms as white_had_ms,
+                g.black_ms as black_had_ms,
                 case when g.running is null then 0 else greatest(0,
                     round(extract(epoch from statement_timestamp() - g.turn_started_at) * 1000)
                 )::bigint end as elapsed_ms
@@ -97,15 +102,15 @@ pub async fn commit_batch(
             where i.ord not in (select used.ord from used)
             for update of g skip locked
         ), ready as (
-            select i.*,
-                case when h.was_running = 'white' then greatest(0, h.white_ms - h.elapsed_ms)
-                    else h.white_ms end
-                    + case when i.increment = 'white' then h.increment_ms else 0 end as white_ms,
-                case when h.was_running = 'black' then greatest(0, h.black_ms - h.elapsed_ms)
-                    else h.black_ms end
-                    + case when i.increment = 'black' then h.increment_ms else 0 end as black_ms
-            from input i join held h on h.ord = i.ord
-            where h.current and h.fallen = i.needs_fallen_flag
+            select h.*,
+                case when h.was_running = 'white' then greatest(0, h.white_had_ms - h.elapsed_ms)
+                    else h.white_had_ms end
+                    + case when h.increment = 'white' then h.increment_ms else 0 end as white_ms,
+                case when h.was_running = 'black' then greatest(0, h.black_had_ms - h.elapsed_ms)
+                    else h.black_had_ms end
+                    + case when h.increment = 'black' then h.increment_ms else 0 end as black_ms
+            from held h
+            where h.current and h.fallen = h.needs_fallen_flag
         ), moved as (
             update games g set seq = r.seq + 1, n_white = r.n_white, n_black = r.n_black,
                 n_public = r.n_public, state = r.state::json, scene = r.scene::json, turn = r.turn,
@@ -121,76 +126,72 @@ pub async fn commit_batch(
                 ended_at = case when r.result is null then null else statement_timestamp() end
             from ready r
             where g.shard = r.shard and g.id = r.game_id and g.seq = r.seq
-            returning r.ord, g.rated
+            returning r.ord, r.event_id, r.command_id, r.kind, r.actor, r.by, r.action,
+                r.payload::json as payload, r.carrier, g.shard, g.id as game_id, g.seq,
+                g.n_white, g.n_black, g.n_public, g.white_ms, g.black_ms, g.running, g.status,
+                g.result, g.white_id, g.black_id, g.rated
         ), event as (
             insert into game_events (shard, game_id, seq, event_id, command_id, kind, actor, by,
                 action, payload, n_white, n_black, n_public, white_ms, black_ms, running)
-            select r.shard, r.game_id, r.seq + 1, r.event_id, r.command_id, r.kind, r.actor, r.by,
-                r.action, r.payload::json, r.n_white, r.n_black, r.n_public, r.white_ms,
-                r.black_ms, r.running
-            from ready r join moved m on m.ord = r.ord
+            select m.shard, m.game_id, m.seq, m.event_id, m.command_id, m.kind, m.actor, m.by,
+                m.action, m.payload, m.n_white, m.n_black, m.n_public, m.white_ms, m.black_ms,
+                m.running
+            from moved m
         ), outbox as (
             insert into outbox_events (shard, event_id, key, subject, type, payload, carrier)
-            select r.shard, r.event_id, 'game.' || r.game_id, 'events.game.' || r.game_id,
-                'fogline.game.' || r.kind || '.v1',
-                json_build_object('game_id', r.game_id, 'seq', r.seq + 1, 'event_id', r.event_id,
-                    'kind', r.kind, 'by', r.by, 'at_ms', fogline_ms(statement_timestamp()),
-                    'n', json_build_array(r.n_white, r.n_black, r.n_public),
-                    'white_ms', r.white_ms, 'black_ms', r.black_ms, 'running', r.running,
-                    'data', r.payload::json),
-                r.carrier
-            from ready r join moved m on m.ord = r.ord
+            select m.shard, m.event_id, 'game.' || m.game_id, 'events.game.' || m.game_id,
+                'fogline.game.' || m.kind || '.v1',
+                json_build_object('game_id', m.game_id, 'seq', m.seq, 'event_id', m.event_id,
+                    'kind', m.kind, 'by', m.by, 'at_ms', fogline_ms(statement_timestamp()),
+                    'n', json_build_array(m.n_white, m.n_black, m.n_public),
+                    'white_ms', m.white_ms, 'black_ms', m.black_ms, 'running', m.running,
+                    'data', m.payload),
+                m.carrier
+            from moved m
         ), result as (
             insert into game_results (shard, game_id, winner, reason, white_id, black_id, rated)
-            select r.shard, r.game_id, r.result::jsonb ->> 'winner', r.result::jsonb ->> 'reason',
-                r.white_id, r.black_id, m.rated
-            from ready r join moved m on m.ord = r.ord
-            where r.result is not null
+            select m.shard, m.game_id, m.result ->> 'winner', m.result ->> 'reason',
+                m.white_id, m.black_id, m.rated
+            from moved m
+            where m.result is not null
             on conflict do nothing
         ), standing as (
             insert into player_games (player_id, game_id, status)
-            select p.player_id, r.game_id, r.status
-            from ready r join moved m on m.ord = r.ord
-            cross join lateral (values (r.white_id), (r.black_id)) as p (player_id)
-            where (r.kind = 'joined' or r.result is not null) and p.player_id is not null
+            select p.player_id, m.game_id, m.status
+            from moved m
+            cross join lateral (values (m.white_id), (m.black_id)) as p (player_id)
+            where (m.kind = 'joined' or m.result is not null) and p.player_id is not null
             on conflict (player_id, game_id)
                 do update set status = excluded.status, changed_at = statement_timestamp()
         )
-        select i.ord as "ord!",
-            case
-                when m.ord is not null then 'committed'
-                when u.ord is not null then 'used'
-                when h.ord is null then 'held'
-                when not h.current then 'moved'
-                when h.fallen then 'flag_fallen'
-                when i.needs_fallen_flag then 'flag_not_fallen'
-                else 'moved'
-            end as "outcome!",
-            fogline_ms(statement_timestamp()) as "at_ms!",
-            r.white_ms, r.black_ms,
-            case r.running when 'white' then r.white_ms when 'black' then r.black_ms end
+        select m.ord as "ord!", 'committed' as "outcome!",
+            fogline_ms(statement_timestamp()) as "at_ms!", m.white_ms, m.black_ms,
+            case m.running when 'white' then m.white_ms when 'black' then m.black_ms end
                 as flag_in_ms
-        from input i
-        left join used u on u.ord = i.ord
-        left join held h on h.ord = i.ord
-        left join ready r on r.ord = i.ord
-        left join moved m on m.ord = i.ord
-        order by i.ord"#,
+        from moved m
+        union all
+        select h.ord,
+            case when h.current and h.fallen then 'flag_fallen'
+                when h.current then 'flag_not_fallen' else 'moved' end,
+            0, null, null, null
+        from held h where not (h.current and h.fallen = h.needs_fallen_flag)
+        union all
+        select u.ord, 'used', 0, null, null, null from used u"#,
         &column.shard,
         &column.game_id,
         &column.seq,
         &column.event_id,
         &column.command_id,
         &column.actor,
-        &column.kind,
+        &column.kind as _,
         &column.by as _,
-        &column.action,
+        &column.action as _,
         &column.payload,
-        &column.state,
-        &column.scene,
-        &column.turn,
+        &column.state as _,
+        &column.scene as _,
+        &column.turn as _,
         &column.moves_made,
-        &column.status,
+        &column.status as _,
         &column.draw_offer as _,
         &column.result as _,
         &column.running as _,
@@ -205,59 +206,62 @@ pub async fn commit_batch(
     )
     .fetch_all(connection)
     .await?;
-    answers
-        .into_iter()
-        .map(|answer| {
-            Ok(match answer.outcome.as_str() {
-                "committed" => Outcome::Committed(CommitTimes {
-                    at_ms: answer.at_ms,
-                    white_ms: answer.white_ms,
-                    black_ms: answer.black_ms,
-                    flag_in_ms: answer.flag_in_ms,
-                }),
-                "used" => Outcome::Used,
-                "held" => Outcome::Held,
-                "flag_fallen" => Outcome::FlagFallen,
-                "flag_not_fallen" => Outcome::FlagNotFallen,
-                _ => Outcome::Moved,
-            })
-        })
-        .collect()
+    let mut outcomes = vec![Outcome::Held; rows.len()];
+    for answer in answers {
+        let outcome = match answer.outcome.as_str() {
+            "committed" => Outcome::Committed(CommitTimes {
+                at_ms: answer.at_ms,
+                white_ms: answer.white_ms,
+                black_ms: answer.black_ms,
+                flag_in_ms: answer.flag_in_ms,
+            }),
+            "used" => Outcome::Used,
+            "flag_fallen" => Outcome::FlagFallen,
+            "flag_not_fallen" => Outcome::FlagNotFallen,
+            _ => Outcome::Moved,
+        };
+        // `ord` counts from one.
+        let place = usize::try_from(answer.ord - 1).ok();
+        if let Some(place) = place.and_then(|place| outcomes.get_mut(place)) {
+            *place = outcome;
+        }
+    }
+    Ok(outcomes)
 }
 
 /// The batch as one array a column, for `unnest`.
 #[derive(Default)]
-struct Columns {
+struct Columns<'a> {
     shard: Vec<i16>,
     game_id: Vec<Uuid>,
     seq: Vec<i64>,
     event_id: Vec<Uuid>,
     command_id: Vec<Uuid>,
     actor: Vec<Uuid>,
-    kind: Vec<String>,
-    by: Vec<Option<String>>,
-    action: Vec<String>,
+    kind: Vec<&'a str>,
+    by: Vec<Option<&'a str>>,
+    action: Vec<&'a str>,
     payload: Vec<String>,
-    state: Vec<String>,
-    scene: Vec<String>,
-    turn: Vec<String>,
+    state: Vec<&'a str>,
+    scene: Vec<&'a str>,
+    turn: Vec<&'a str>,
     moves_made: Vec<i32>,
-    status: Vec<String>,
-    draw_offer: Vec<Option<String>>,
+    status: Vec<&'a str>,
+    draw_offer: Vec<Option<&'a str>>,
     result: Vec<Option<String>>,
-    running: Vec<Option<String>>,
-    increment: Vec<Option<String>>,
+    running: Vec<Option<&'a str>>,
+    increment: Vec<Option<&'a str>>,
     n_white: Vec<i64>,
     n_black: Vec<i64>,
     n_public: Vec<i64>,
     white_id: Vec<Option<Uuid>>,
     black_id: Vec<Option<Uuid>>,
     needs_fallen_flag: Vec<bool>,
-    carrier: Vec<Json<Carrier>>,
+    carrier: Vec<Json<&'a Carrier>>,
 }
 
-impl Columns {
-    fn of(rows: &[CommitRow]) -> Result<Self, sqlx::Error> {
+impl<'a> Columns<'a> {
+    fn of(rows: &'a [CommitRow]) -> Result<Self, sqlx::Error> {
         let mut columns = Self::default();
         for row in rows {
             columns
@@ -267,7 +271,7 @@ impl Columns {
         Ok(columns)
     }
 
-    fn push(&mut self, row: &CommitRow) -> Result<(), serde_json::Error> {
+    fn push(&mut self, row: &'a CommitRow) -> Result<(), serde_json::Error> {
         let (game, change) = (&row.game, &row.change);
         self.shard.push(game.shard.number());
         self.game_id.push(game.id.0);
@@ -275,17 +279,17 @@ impl Columns {
         self.event_id.push(row.event_id.0);
         self.command_id.push(row.command_id.0);
         self.actor.push(row.actor);
-        self.kind.push(change.kind.as_str().to_owned());
-        self.by.push(seat_text(change.by));
-        self.action.push(row.action.clone());
+        self.kind.push(change.kind.as_str());
+        self.by.push(change.by.map(Seat::as_str));
+        self.action.push(&row.action);
         self.payload
             .push(serde_json::to_string(&change.data(game.ruleset))?);
-        self.state.push(change.state.text().to_owned());
-        self.scene.push(change.scene.text().to_owned());
-        self.turn.push(change.turn.as_str().to_owned());
+        self.state.push(change.state.text());
+        self.scene.push(change.scene.text());
+        self.turn.push(change.turn.as_str());
         self.moves_made.push(change.moves_made);
-        self.status.push(status_text(change.status));
-        self.draw_offer.push(seat_text(change.draw_offer));
+        self.status.push(change.status.as_str());
+        self.draw_offer.push(change.draw_offer.map(Seat::as_str));
         self.result.push(
             change
                 .result
@@ -293,15 +297,15 @@ impl Columns {
                 .map(serde_json::to_string)
                 .transpose()?,
         );
-        self.running.push(seat_text(change.running));
-        self.increment.push(seat_text(change.increment));
+        self.running.push(change.running.map(Seat::as_str));
+        self.increment.push(change.increment.map(Seat::as_str));
         self.n_white.push(change.numbers.0[0]);
         self.n_black.push(change.numbers.0[1]);
         self.n_public.push(change.numbers.0[2]);
         self.white_id.push(change.white.map(|id| id.0));
         self.black_id.push(change.black.map(|id| id.0));
         self.needs_fallen_flag.push(change.needs_fallen_flag);
-        self.carrier.push(Json(row.carrier.clone()));
+        self.carrier.push(Json(&row.carrier));
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use shared::shard::Shard;
 use uuid::Uuid;
 
 use crate::games::entity::{
-    Clock, ClockReading, ClockSettings, EventData, EventKind, Game, GameResult, GameStatus, Logged,
-    Moment, Numbers, Seq, Visibility,
+    Clock, ClockReading, ClockSettings, EventData, EventKind, Game, GameResult, Logged, Moment,
+    Numbers, Seq, Visibility,
 };
 use crate::rules::{self, Ruleset, Seat};
 
@@ -185,14 +185,4 @@ fn optional_word<T: DeserializeOwned>(
     corrupt: impl FnOnce() -> CorruptRow,
 ) -> Result<Option<T>, CorruptRow> {
     text.map(|text| word(text, corrupt)).transpose()
-}
-
-/// Text for the database of a value that serialises to one.
-pub(super) fn seat_text(seat: Option<Seat>) -> Option<String> {
-    seat.map(|seat| seat.as_str().to_owned())
-}
-
-/// A game's status as the database has it.
-pub(super) fn status_text(status: GameStatus) -> String {
-    status.as_str().to_owned()
 }
