@@ -1,14 +1,46 @@
 //! Commands that arrive together travel together, and each gets its own answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use e2e::client::protocol::move_action;
 use e2e::client::{Api, NewGame, Refusal, new_id};
 use e2e::supervisor::{Stack, loopback};
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::harness::{gateways, stack};
 
 const GAMES: usize = 64;
+
+/// Keeps commits waiting.
+async fn hold_commits(pool: &PgPool) -> Transaction<'static, Postgres> {
+    let mut holder = pool.begin().await.expect("a transaction");
+    sqlx::query("lock table game_events in share row exclusive mode")
+        .execute(&mut *holder)
+        .await
+        .expect("locked");
+    holder
+}
+
+/// Lets commits go on once one waits and everything that is refused without one has been: so the
+/// others have come, and wait behind it.
+async fn let_go(pool: &PgPool, holder: Transaction<'static, Postgres>, refused: &AtomicUsize) {
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks where relation = 'game_events'::regclass and not granted",
+        )
+        .fetch_one(pool)
+        .await
+        .expect("locks");
+        if waiting > 0 && refused.load(Ordering::Relaxed) >= GAMES / 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    holder.commit().await.expect("released");
+}
 
 /// The sum and the count of a histogram on a gateway's ops port.
 async fn histogram(stack: &Stack, name: &str) -> (f64, f64) {
@@ -56,9 +88,14 @@ async fn sixty_four_commands_at_once_get_their_own_answers_in_few_statements() {
     .await;
 
     let (sum, count) = histogram(&stack, "game_commit_batch_size").await;
+    let pool = PgPool::connect(&stack.postgres_addresses.owner_url)
+        .await
+        .expect("the database");
+    let refused = AtomicUsize::new(0);
+    let holder = hold_commits(&pool).await;
     let answers = join_all(games.iter().enumerate().map(
         async |(nth, (white, black, game, known))| {
-            match nth % 4 {
+            let answer = match nth % 4 {
                 // A good move, an impossible one, one by whoever is too late, one sent again.
                 0 => {
                     api.command(black, *game, new_id(), Some(3), &move_action("e7e5"))
@@ -76,10 +113,12 @@ async fn sixty_four_commands_at_once_get_their_own_answers_in_few_statements() {
                     api.command(white, *game, *known, None, &move_action("e2e4"))
                         .await
                 }
-            }
+            };
+            refused.fetch_add(usize::from(answer.is_err()), Ordering::Relaxed);
+            answer
         },
-    ))
-    .await;
+    ));
+    let (answers, ()) = tokio::join!(answers, let_go(&pool, holder, &refused));
     for (nth, answer) in answers.iter().enumerate() {
         let reason = answer.as_ref().err().and_then(Refusal::reason);
         let duplicate = answer.as_ref().ok().map(|answer| answer.body.duplicate);
