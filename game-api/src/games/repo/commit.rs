@@ -52,8 +52,9 @@ pub enum Outcome {
 }
 
 /// Readies a connection for statements over arrays of keys alone: each one's plan is made once, and
-/// finds each row by its key. Left to itself, Postgres plans by what the tables hold at that time. In a young database it
-/// scans them whole, and goes on to do so while they grow, until they are analyzed.
+/// finds each row by its key. Left to itself, Postgres plans by what the tables hold at that time. In
+/// a young database it scans them whole, and goes on to do so while they grow, until they are
+/// analyzed.
 pub async fn plan_by_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
         "set plan_cache_mode = force_generic_plan; set enable_seqscan = off;
