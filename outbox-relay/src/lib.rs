@@ -187,6 +187,10 @@ async fn spawn_relaying(
         backlog::horizon::run(tools.pool.clone(), holdings, stop.clone()),
     );
     life.spawn_worker(
+        "leaves",
+        backlog::leaves::run(tools.pool.clone(), stop.clone()),
+    );
+    life.spawn_worker(
         "retention",
         retention::run(tools.pool.clone(), config.retention, stop.clone()),
     );
@@ -253,8 +257,8 @@ pub fn connect(config: &DatabaseConfig, workers: usize) -> Result<PgPool, RelayE
         .after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(
-                    "set enable_seqscan = off; set enable_hashjoin = off;
-                     set enable_mergejoin = off; set jit = off;
+                    "set enable_seqscan = off; set enable_bitmapscan = off;
+                     set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
                      set statement_timeout = '30s';
                      set idle_in_transaction_session_timeout = '10s'",
                 )

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::repo::Mark;
 
-/// Marks that wait for their transactions to end. One is set a second, so what is read over is what
-/// was published in so many seconds.
+/// Marks that wait for their transactions to end. One is set with each look at the horizon, so what is
+/// read over is what was published since the look so many before the last.
 const MARKS_MAX: usize = 4;
 
 /// Transactions that a floor is held by at most: each reading statement asks for every one of them.

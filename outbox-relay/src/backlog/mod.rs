@@ -4,5 +4,6 @@
 pub mod census;
 pub mod floor;
 pub mod horizon;
+pub mod leaves;
 pub mod observer;
 pub mod repo;

@@ -130,6 +130,25 @@ pub async fn pending(pool: &PgPool, shards: &[i16]) -> sqlx::Result<Vec<(Shard, 
     Ok(rows.into_iter().map(|row| (row.shard, row.rows)).collect())
 }
 
+/// What a look for a leaf that can be emptied came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeafLook {
+    /// The leaf that was emptied, if any.
+    pub cleared: Option<String>,
+    /// Whether somebody else used one that could have been emptied.
+    pub busy: bool,
+}
+
+/// Empties a leaf of the outbox in which nothing waits and into which no new row comes.
+pub async fn clear_leaf(pool: &PgPool) -> sqlx::Result<LeafLook> {
+    sqlx::query_as!(
+        LeafLook,
+        r#"select cleared, busy as "busy!" from outbox_clear_leaf()"#
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// How many dead letters there are.
 pub async fn dead(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"select count(*) as "dead!" from outbox_dead"#)

@@ -179,6 +179,7 @@ pub async fn settle(pool: &PgPool, debts: &[Debt<'_>]) -> sqlx::Result<Settlemen
                using held, unnest($5::smallint[], $6::bigint[], $7::uuid[], $8::bigint[])
                    as p (shard, id, event_id, seq)
                where held.shard = p.shard and e.shard = p.shard and e.id = p.id
+                 and ((e.id >> 16) & 3) = ((p.id >> 16) & 3) -- its leaf alone is looked into
                  and e.event_id = p.event_id
                returning e.shard, e.id, e.event_id, e.key, e.subject, e.type, e.payload, e.carrier,
                          e.created_at, p.seq, held.generation

@@ -12,6 +12,7 @@ mod failures;
 mod fences;
 mod harness;
 mod leases;
+mod leaves;
 mod metrics;
 mod outages;
 mod permissions;

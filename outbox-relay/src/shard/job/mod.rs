@@ -28,8 +28,8 @@ use crate::stream::publisher::Publisher;
 use crate::stream::repo::{is_whole, read_fence};
 use crate::stream::watcher::{Facts, declare};
 
-/// Batches of one turn: then other shards have theirs.
-const BATCHES_A_TURN_MAX: usize = 8;
+/// Steps of one turn, of which one sends events at most: then other shards have theirs.
+const STEPS_A_TURN_MAX: usize = 8;
 
 /// A turn of some shards.
 pub struct Turn<'a> {
@@ -48,7 +48,7 @@ impl Turn<'_> {
     /// events were sent.
     pub async fn run(mut self) -> bool {
         let mut sent = false;
-        for _ in 0..BATCHES_A_TURN_MAX {
+        for _ in 0..STEPS_A_TURN_MAX {
             self.prepare().await;
             let read_at = Instant::now();
             let sendings = self.gather().await;
@@ -73,19 +73,15 @@ impl Turn<'_> {
     }
 
     /// These have sent a batch. If it held all that waited, the next look at the outbox finds out for
-    /// all shards at once whether more has come. If not, a shard among others goes on by itself.
+    /// all shards at once whether more has come. If not, the others come first: the rows of all
+    /// shards are side by side in the table, and are read and deleted while its pages are at hand.
     fn rest(&mut self, served: &[(usize, bool)]) {
-        let together = self.members.len() > 1;
         for (index, full) in served {
             let member = &mut self.members[*index];
             if member.end.is_some() || member.state.machine.todo() != Todo::Publish {
                 continue;
             }
-            if !full {
-                member.end = Some(JobEnd::Idle);
-            } else if together {
-                member.end = Some(JobEnd::More);
-            }
+            member.end = Some(if *full { JobEnd::More } else { JobEnd::Idle });
         }
     }
 

@@ -18,6 +18,17 @@ pub(super) struct Extent {
     pub(super) index_bytes: i64,
 }
 
+impl Extent {
+    /// Of each figure the higher one.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            dead_rows: self.dead_rows.max(other.dead_rows),
+            table_bytes: self.table_bytes.max(other.table_bytes),
+            index_bytes: self.index_bytes.max(other.index_bytes),
+        }
+    }
+}
+
 /// Makes the tables, and gives connections that see them first and plan as the relay's do.
 pub(super) async fn make(owner: &PgPool, owner_url: &str, layout: Layout) -> Result<PgPool> {
     let script = format!(
