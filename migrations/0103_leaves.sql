@@ -56,6 +56,11 @@ declare
     waits boolean;
 begin
     busy := false;
+    -- The second look has to see what was committed before the lock was had.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'outbox_clear_leaf: the transaction must be read committed'
+            using errcode = 'active_sql_transaction';
+    end if;
     if not pg_try_advisory_xact_lock(7242, 2) then
         return;
     end if;

@@ -259,6 +259,7 @@ pub fn connect(config: &DatabaseConfig, workers: usize) -> Result<PgPool, RelayE
                 sqlx::raw_sql(
                     "set enable_seqscan = off; set enable_bitmapscan = off;
                      set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
+                     set default_transaction_isolation = 'read committed';
                      set statement_timeout = '30s';
                      set idle_in_transaction_session_timeout = '10s'",
                 )

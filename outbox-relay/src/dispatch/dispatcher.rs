@@ -20,7 +20,7 @@ use crate::leases::repo::{Held, Lease};
 use crate::metrics::{FailureKind, WakeSource};
 use crate::pause::backoff;
 use crate::shard::fence::StreamSeq;
-use crate::shard::job::{JobEnd, Member, ShardState, Tools, Turn};
+use crate::shard::job::{Company, JobEnd, Member, ShardState, Tools, Turn};
 use crate::shard::machine::{End, Machine};
 use crate::stream::publisher::Publisher;
 use crate::stream::settings::Unfit;
@@ -55,7 +55,7 @@ pub struct Dispatcher {
     stop: CancellationToken,
     /// Shards that a verification has in hand.
     verifying: usize,
-    /// Jobs of shards of which none asked for one of its own.
+    /// Jobs of shards with few rows.
     joint: usize,
     failures: u32,
     paused_until: Instant,
@@ -260,7 +260,8 @@ impl Dispatcher {
         let Some(mut publisher) = self.publishers.pop() else {
             return;
         };
-        let joint = !members.iter().any(|member| member.state.alone);
+        let all = |member: &Member| member.state.company == Company::All;
+        let joint = members.iter().all(all);
         self.joint += usize::from(joint);
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
         self.life.spawn_task("shards' turn", async move {
@@ -334,7 +335,7 @@ impl Dispatcher {
             machine: Machine::new(lease.claim(facts.outbox, facts.generation)),
             generation: facts.generation,
             limit: BatchLimit::new(self.tools.config.batch_max),
-            alone: false,
+            company: Company::default(),
         }
     }
 

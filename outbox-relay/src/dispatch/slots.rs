@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::leases::repo::Lease;
 use crate::shard::fence::StreamSeq;
-use crate::shard::job::{JobEnd, ShardState};
+use crate::shard::job::{Company, JobEnd, ShardState};
 use crate::shard::machine::End;
 
 /// What one shard is doing.
@@ -119,21 +119,22 @@ impl Slots {
         }
     }
 
-    /// The shards of the next job, if any wait: one alone that asks for it, or all the others
-    /// together, whose few rows travel in one batch.
+    /// The shards of the next job, if any wait: the one whose turn it is, and those that have its
+    /// company.
     pub fn start_next(&mut self, stop: &CancellationToken) -> Vec<Start> {
-        let mut starts = Vec::new();
+        let (mut starts, mut company) = (Vec::new(), None);
         let mut rest = VecDeque::new();
         while let Some(shard) = self.queue.pop_front() {
             let Some(slot) = self.by_shard.get_mut(&shard) else {
                 continue;
             };
-            let alone = match &slot.doing {
-                Doing::Queued(state) => state.alone,
-                Doing::Fresh => false,
+            let its = match &slot.doing {
+                Doing::Queued(state) => state.company,
+                Doing::Fresh => Company::All,
                 _ => continue,
             };
-            if alone && !starts.is_empty() {
+            let company = *company.get_or_insert(its);
+            if its != company || starts.len() == company.shards_max() {
                 rest.push_back(shard);
                 continue;
             }
@@ -148,11 +149,7 @@ impl Slots {
                 state,
                 stop,
             });
-            if alone {
-                break;
-            }
         }
-        rest.append(&mut self.queue);
         self.queue = rest;
         self.running += starts.len();
         starts

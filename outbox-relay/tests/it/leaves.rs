@@ -105,6 +105,32 @@ async fn a_leaf_that_a_producer_uses_is_left_to_it(pool: PgPool) {
     assert_eq!(outbox.pending().await, 2);
 }
 
+/// With an older snapshot, a row that was committed just before the lock would not be seen.
+#[sqlx::test(migrations = "../migrations")]
+async fn no_leaf_is_emptied_by_an_older_snapshot(pool: PgPool) {
+    let outbox = Outbox::new(&pool);
+    outbox.append_one("k", 1).await;
+    outbox.execute("delete from outbox_events").await;
+    next_id(&outbox, IDS).await;
+    for isolation in ["repeatable read", "serializable"] {
+        let mut transaction = pool.begin().await.unwrap();
+        let set = format!("set transaction isolation level {isolation}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(set))
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let refused = sqlx::query("select outbox_clear_leaf()")
+            .execute(&mut *transaction)
+            .await
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("must be read committed"),
+            "{refused}"
+        );
+    }
+    assert_eq!(clear_leaf(&pool).await.unwrap(), cleared(0));
+}
+
 #[sqlx::test(migrations = "../migrations")]
 async fn a_relay_empties_leaves_as_it_goes(pool: PgPool) {
     let (outbox, nats) = (Outbox::new(&pool), NatsServer::start().await);

@@ -1,7 +1,7 @@
 //! What follows from the broker's answer to a batch.
 
 use super::Turn;
-use super::member::{JobEnd, Sending};
+use super::member::{Company, JobEnd, Sending};
 use crate::metrics::FailureKind;
 use crate::shard::machine::Answer;
 use crate::stream::error::{Refusal, classify};
@@ -42,7 +42,7 @@ impl Turn<'_> {
                 Some(Refusal::Stale) => {}
                 Some(Refusal::Busy) => member.end = Some(JobEnd::Pause),
                 Some(Refusal::Batch) if parts > 1 => {
-                    member.state.alone = true;
+                    member.state.company = Company::ALONE;
                     member.end = Some(JobEnd::More);
                 }
                 Some(Refusal::Batch) => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use shared::shard::Shard;
 
 use super::Turn;
-use super::member::{JobEnd, Sending};
+use super::member::{Company, JobEnd, Sending};
 use crate::batch::entity::{Row, sendable};
 use crate::batch::repo::{Wanted, next_rows};
 use crate::config::BATCH_MESSAGES_MAX;
@@ -99,7 +99,11 @@ impl Turn<'_> {
         let cut = count < rows.len();
         rows.truncate(count);
         let state = &mut self.members[index].state;
-        state.alone = full;
+        state.company = if full {
+            state.company.smaller()
+        } else {
+            Company::All
+        };
         Some(Sending {
             member: index,
             expect: state.machine.holding()?,

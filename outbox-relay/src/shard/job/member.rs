@@ -21,8 +21,43 @@ pub struct ShardState {
     pub generation: i64,
     /// How many rows the next batch may have.
     pub limit: BatchLimit,
-    /// Its next batch is its own: many rows wait, or one of its events was refused.
-    pub alone: bool,
+    /// With how many others its next batch is shared.
+    pub company: Company,
+}
+
+/// How many shards a shard's next batch may have: the more rows wait, the fewer, so that its share
+/// holds more of them. Each further shard is a fence more in the batch; each further batch costs the
+/// broker a store, and the database a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Company {
+    /// All that have few rows.
+    #[default]
+    All,
+    /// So many at most.
+    UpTo(usize),
+}
+
+impl Company {
+    /// None: many rows wait, or one of its events was refused.
+    pub const ALONE: Self = Self::UpTo(1);
+
+    /// How many shards it is at most.
+    #[must_use]
+    pub fn shards_max(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::UpTo(shards) => shards,
+        }
+    }
+
+    /// What comes after a batch in which the shard's share was full.
+    #[must_use]
+    pub fn smaller(self) -> Self {
+        match self {
+            Self::All => Self::UpTo(16),
+            Self::UpTo(shards) => Self::UpTo((shards / 4).max(1)),
+        }
+    }
 }
 
 impl ShardState {

@@ -15,7 +15,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use shared::shard::Shard;
 
-pub use self::member::{JobEnd, Member, ShardState};
+pub use self::member::{Company, JobEnd, Member, ShardState};
 pub use self::tools::Tools;
 use super::machine::{End, Remedy, Todo};
 use crate::error::{chain, database_sentence};
