@@ -79,6 +79,7 @@ async fn ordinary(args: &Args, seed: u64) -> Result<bool> {
     let stack = bed::stack(binaries, None).await?;
     let plan = Plan {
         gateways: bed::gateways(&stack),
+        database_url: stack.postgres_addresses.owner_url.clone(),
         pairs: args.pairs.unwrap_or(500),
         seed,
         at_once: AT_ONCE,

@@ -62,9 +62,10 @@ pub async fn run_armed(
     let stack = bed::stack(binaries, Some(&mutant.name)).await?;
     let plan = Plan {
         gateways: bed::gateways(&stack),
+        database_url: stack.postgres_addresses.owner_url.clone(),
         pairs,
         seed,
-        at_once: super::AT_ONCE,
+        at_once: super::AT_ONCE_UNTIL_FIRST,
         games: mutant.games,
         only: None,
         until_first: true,
