@@ -54,7 +54,7 @@ impl Event {
 
 /// The shard, as the production code names it.
 pub(crate) fn shard(nth: Nth) -> Shard {
-    Shard::of_key(["model", "another model"][nth])
+    Shard::of_key(["model", "other"][nth])
 }
 
 #[test]
