@@ -79,6 +79,7 @@ async fn ordinary(args: &Args, seed: u64) -> Result<bool> {
     let stack = bed::stack(binaries, None).await?;
     let plan = Plan {
         gateways: bed::gateways(&stack),
+        database_url: stack.postgres_addresses.owner_url.clone(),
         pairs: args.pairs.unwrap_or(500),
         seed,
         at_once: AT_ONCE,
@@ -135,12 +136,37 @@ async fn against(args: &Args, name: &str, seed: u64) -> Result<bool> {
     chosen.extend(control);
     say(format!("seed {seed}"));
     let mut all = true;
-    for mutant in &chosen {
+    let start = |mutant: Option<&Mutant>| {
+        let (mutant, program, relay) = (mutant.cloned(), program.clone(), relay.clone());
+        async move {
+            match mutant {
+                Some(mutant) => mutants::armed(&program, relay, &mutant).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    };
+    let mut started = start(chosen.first()).await?;
+    for (nth, mutant) in chosen.iter().enumerate() {
+        let Some(stack) = started else {
+            bail!("a stack for each mutant");
+        };
         let pairs = args.pairs.unwrap_or(match mutant.games {
             Games::FogChess => MUTANT_PAIRS,
             Games::PrivateNotes => PRIVATE_PAIRS,
         });
-        let report = mutants::run_armed(&program, relay.clone(), mutant, pairs, seed).await?;
+        // To start takes as long as to find a leak, and less of the processor.
+        let run = mutants::run_armed(stack, mutant, pairs, seed);
+        let (report, next) = tokio::join!(Box::pin(run), Box::pin(start(chosen.get(nth + 1))));
+        started = next?;
+        let report = match (report, &mut started) {
+            (Ok(report), _) => report,
+            (Err(error), started) => {
+                if let Some(stack) = started.take() {
+                    stack.end().await;
+                }
+                return Err(error);
+            }
+        };
         all &= tell(mutant, &report);
     }
     Ok(all)

@@ -42,6 +42,37 @@ pub(super) fn shows(text: &str, game: &str, status: &str) -> bool {
     shown(text, game).is_ok_and(|shown| shown.iter().any(|shown| shown.contains(&status)))
 }
 
+/// An answer that counts what is there, whatever the numbers.
+pub(super) fn counted(text: &str) -> Result<String> {
+    let (head, body) = text.split_once("\r\n\r\n").context("an answer")?;
+    Ok(format!("{}\r\n\r\n{}", without_length(head), bare(body)))
+}
+
+/// An answer that shows the game among others: without these, and without where the next page
+/// begins.
+pub(super) fn listed(text: &str, game: &str) -> Result<String> {
+    let (head, body) = text.split_once("\r\n\r\n").context("an answer")?;
+    let shown: Vec<String> = shown(body, game)?.into_iter().map(uncounted).collect();
+    let rest = bare(body).replace("\"cursor\":null,", "");
+    let rest = match rest.split_once("\"cursor\":\"") {
+        Some((before, after)) => {
+            let (_, after) = after.split_once("\",").context("a list's cursor")?;
+            format!("{before}{after}")
+        }
+        None => rest,
+    };
+    let (head, shown) = (without_length(head), shown.join("\n"));
+    Ok(format!("{head}\r\n\r\n{shown}{rest}"))
+}
+
+fn without_length(head: &str) -> String {
+    let lines = head.split("\r\n");
+    let others: Vec<&str> = lines
+        .filter(|line| !line.starts_with("content-length"))
+        .collect();
+    others.join("\r\n")
+}
+
 /// The forms of what was told: of the game, and of messages without the games in them.
 pub(super) fn channel(told: &[String], game: &str) -> Result<Channel> {
     let mut forms = BTreeSet::new();
@@ -112,6 +143,24 @@ mod tests {
         assert!(shown(LOBBY, "c").expect("JSON").is_empty());
         assert!(shows(LOBBY, "a", "open") && !shows(LOBBY, "b", "open"));
         assert!(shows(NOTICE, "a", "finished"));
+    }
+
+    #[test]
+    fn a_list_is_compared_in_the_game_alone() {
+        let answer = |length, cursor, games| {
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{{\"cursor\":{cursor},\"games\":[{games}]}}"
+            )
+        };
+        let list = |text: &str| listed(text, "a").expect("a list");
+        let alone = list(&answer(12, "null", r#"{"id":"a","watching":3}"#));
+        let others = r#"{"id":"b"},{"id":"a","watching":12}"#;
+        assert_eq!(list(&answer(345, r#""17.b""#, others)), alone);
+        let more = r#"{"id":"a","ply":1,"watching":3}"#;
+        assert_ne!(list(&answer(12, "null", more)), alone);
+        let head = "HTTP/1.1 200 OK\r\n\r\n";
+        let form = r#"{"id":"a","watching":#}{"games":[]}"#;
+        assert_eq!(alone, format!("{head}{form}"));
     }
 
     #[test]

@@ -10,16 +10,20 @@ use serde_json::{Value, json};
 
 use super::facts::Fact;
 use super::generate::Walk;
-use super::pair::{At, Step, Way};
+use super::pair::{At, Fall, Step, Way};
 use super::probes::vain_moves;
 use super::track::Track;
 use crate::client::protocol::{Side, ViewClass, move_action};
+use crate::history::board::Position;
 
-/// Of the pairs, so many are played to an end.
-const END_SHARE: f64 = 0.25;
+/// Of so many pairs, one is played to an end by hand: not of chance, so that each run begins with
+/// some. Nor are the classes of the viewers, of which there are eight in turn.
+const ENDED_OF: usize = 5;
+/// Of so many, a clock runs out in one.
+const FALLING_OF: usize = 7;
 
 /// The steps of a walk, and what is at stake in its vain attempts.
-pub(super) fn steps(walk: &Walk, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fact>) {
+pub(super) fn steps(walk: &Walk, nth: usize, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fact>) {
     let seat = match walk.class {
         ViewClass::Seat(side) => Some(side),
         ViewClass::Public => None,
@@ -60,11 +64,28 @@ pub(super) fn steps(walk: &Walk, random: &mut StdRng) -> (Vec<Step>, BTreeSet<Fa
         attempts(&walk.games[plies], viewer, random, &mut steps, &mut facts);
     }
     steps.push(Step::Look);
-    if random.random_bool(END_SHARE) {
-        let turn = walk.games[plies][0].position.turn();
-        steps.extend(end(seat, turn, random));
+    let last = &walk.games[plies][0].position;
+    if nth % ENDED_OF == 1 {
+        steps.extend(end(seat, last.turn(), random));
+    } else if nth % FALLING_OF == 2 {
+        let fall = fall(seat, last, random);
+        steps.extend([Step::Last(Box::new(Step::Fall(fall))), Step::After]);
     }
     (steps, facts)
+}
+
+/// Whoever is to move lets their clock run out, and somebody or nobody says so.
+fn fall(seat: Option<Side>, last: &Position, random: &mut StdRng) -> Fall {
+    let is_own = seat == Some(last.turn());
+    match random.random_range(0..4) {
+        0 if is_own => match last.moves().choose(random) {
+            Some(uci) => Fall::Late(move_action(uci)),
+            None => Fall::ByItself,
+        },
+        1 if seat.is_some() => Fall::Claimed,
+        2 => Fall::Asked,
+        _ => Fall::ByItself,
+    }
 }
 
 /// Both games end alike: somebody resigns, or a draw is agreed.
@@ -77,7 +98,7 @@ fn end(seat: Option<Side>, turn: Side, random: &mut StdRng) -> Vec<Step> {
         }
     };
     let Some(viewer) = seat else {
-        return vec![Step::Last(Box::new(hidden(turn, "resign")))];
+        return vec![Step::Last(Box::new(hidden(turn, "resign"))), Step::After];
     };
     let own = |kind: &str, random: &mut StdRng| Step::Own {
         action: json!({"type": kind}),
@@ -99,7 +120,7 @@ fn end(seat: Option<Side>, turn: Side, random: &mut StdRng) -> Vec<Step> {
     };
     first
         .into_iter()
-        .chain([Step::Last(Box::new(last))])
+        .chain([Step::Last(Box::new(last)), Step::After])
         .collect()
 }
 

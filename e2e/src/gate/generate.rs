@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::dress;
 use super::facts::{Fact, differences};
 use super::openings::{self, Both};
-use super::pair::Pair;
+use super::pair::{Ending, Pair};
 use super::track::Track;
 use crate::client::protocol::{Side, ViewClass};
 
@@ -24,11 +24,14 @@ const WEIGHED_MAX: usize = 10;
 const TRIED_MAX: usize = 18;
 /// A walk that gets stuck so often does not exist.
 const ATTEMPTS_MAX: u64 = 200;
-/// A clock that nobody runs out of, and whose readings all have six digits.
+/// A clock that nobody runs out of while a game is played, and whose readings then all have six
+/// digits. Where it is to run out, it is set forward: see `clockwork`.
 const CLOCK: (u64, u64) = (600_000, 0);
+/// Of the pairs, so many have a clock although it does not run out.
+const CLOCKED_SHARE: f64 = 0.15;
 
-/// Of the pairs, so many are of private games.
-const PRIVATE_SHARE: f64 = 0.125;
+/// Of so many pairs, one is of private games.
+const PRIVATE_OF: usize = 9;
 
 /// Both games so far.
 pub(super) struct Walk {
@@ -56,20 +59,23 @@ pub fn fog_chess(seed: u64, nth: usize) -> Pair {
         let Some(walk) = walk(class, nth, &mut random) else {
             continue;
         };
-        let clock = random.random_bool(0.2).then_some(CLOCK);
-        let is_private = random.random_bool(PRIVATE_SHARE);
-        let (steps, tried) = dress::steps(&walk, &mut random);
+        let is_clocked = random.random_bool(CLOCKED_SHARE);
+        let is_private = nth % PRIVATE_OF == 4;
+        let (steps, tried) = dress::steps(&walk, nth, &mut random);
         let mut facts = walk.facts;
         facts.extend(tried);
-        return Pair {
+        let mut pair = Pair {
             nth,
             ruleset: "fog-chess",
             class,
-            clock,
+            clock: None,
             is_private,
             steps,
             facts,
         };
+        let is_timed = is_clocked || pair.ending() == Ending::ByFlag;
+        pair.clock = is_timed.then_some(CLOCK);
+        return pair;
     }
     unreachable!("pair {nth} of seed {seed}: no two games differ in the fog alone")
 }
@@ -257,7 +263,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::gate::pair::{Step, digest};
+    use crate::gate::pair::{Fall, Step, digest};
 
     /// Enough for every opening with either colour.
     const PAIRS: usize = 96;
@@ -294,6 +300,28 @@ mod tests {
             }
             assert_ne!(pair.told(0), pair.told(1));
         }
+    }
+
+    #[test]
+    fn clocks_run_out_in_every_way_and_only_where_there_is_one() {
+        let mut ways = [0; 4];
+        for pair in (0..3 * PAIRS).map(|nth| fog_chess(3, nth)) {
+            let Some(Step::Last(last)) = pair.steps.iter().rev().nth(1) else {
+                continue;
+            };
+            assert_eq!(pair.steps.last(), Some(&Step::After));
+            let Step::Fall(fall) = &**last else {
+                continue;
+            };
+            assert!(pair.clock.is_some());
+            ways[match fall {
+                Fall::ByItself => 0,
+                Fall::Asked => 1,
+                Fall::Claimed => 2,
+                Fall::Late(_) => 3,
+            }] += 1;
+        }
+        assert!(ways.iter().all(|count| *count > 0), "{ways:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::bed;
 use super::run::{Games, Plan, Report, run};
-use crate::supervisor::ServiceBinaries;
+use crate::supervisor::{ServiceBinaries, Stack};
 
 /// The mutant that leaks nothing.
 pub const NONE: &str = "none";
@@ -44,27 +44,30 @@ pub fn list(program: &Path) -> Result<Vec<Mutant>> {
     mutants.collect()
 }
 
-/// Runs a gate against a stack of the build with mutants, with one of them armed.
+/// A stack of the build with mutants, with one of them armed.
 ///
 /// # Errors
-/// The stack did not do what it must.
-pub async fn run_armed(
-    program: &Path,
-    outbox_relay: PathBuf,
-    mutant: &Mutant,
-    pairs: usize,
-    seed: u64,
-) -> Result<Report> {
+/// A missing tool, or a part that does not start.
+pub async fn armed(program: &Path, outbox_relay: PathBuf, mutant: &Mutant) -> Result<Stack> {
     let binaries = ServiceBinaries {
         game_api: program.to_path_buf(),
         outbox_relay,
     };
-    let stack = bed::stack(binaries, Some(&mutant.name)).await?;
+    let stack = bed::stack(binaries, Some(&mutant.name)).await;
+    stack.with_context(|| format!("with the mutant {}", mutant.name))
+}
+
+/// Runs a gate against such a stack, and ends it.
+///
+/// # Errors
+/// The stack did not do what it must.
+pub async fn run_armed(stack: Stack, mutant: &Mutant, pairs: usize, seed: u64) -> Result<Report> {
     let plan = Plan {
         gateways: bed::gateways(&stack),
+        database_url: stack.postgres_addresses.owner_url.clone(),
         pairs,
         seed,
-        at_once: super::AT_ONCE,
+        at_once: super::AT_ONCE_UNTIL_FIRST,
         games: mutant.games,
         only: None,
         until_first: true,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::facts::Fact;
@@ -28,6 +28,19 @@ pub enum At {
     Later,
     /// Nothing.
     Unsaid,
+}
+
+/// How it comes out that a clock has run out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fall {
+    /// Nobody says anything.
+    ByItself,
+    /// Somebody whom the viewer cannot look over the shoulder asks the server to look.
+    Asked,
+    /// The viewer does.
+    Claimed,
+    /// The viewer, whose clock it is, makes a move too late.
+    Late(Value),
 }
 
 /// One step of both games.
@@ -67,8 +80,12 @@ pub enum Step {
     Cut,
     /// It comes back, by its cursor.
     Back,
+    /// Whoever is to move has thought until their time was up.
+    Fall(Fall),
     /// What ends both games and so reveals all: what it shows is not compared.
     Last(Box<Self>),
+    /// Everyone reads the game again, now that it has ended.
+    After,
 }
 
 impl Step {
@@ -77,6 +94,7 @@ impl Step {
         match self {
             Self::Hidden { actions, .. } => actions[which].clone(),
             Self::Own { action, .. } => vec![action.clone()],
+            Self::Fall(_) => vec![json!({"type": "flag"})],
             Self::Last(step) => step.actions(which),
             _ => vec![],
         }
@@ -102,7 +120,44 @@ pub struct Pair {
     pub facts: BTreeSet<Fact>,
 }
 
+/// How the games of a pair end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// They are left as they stand.
+    Open,
+    /// Somebody resigned, or a draw was agreed.
+    ByHand,
+    /// A clock ran out.
+    ByFlag,
+}
+
+impl Ending {
+    /// A few words for reports.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Open => "are left as they stand",
+            Self::ByHand => "end by resigning or a draw, and are read afterwards",
+            Self::ByFlag => "end by a clock that runs out, and are read afterwards",
+        }
+    }
+}
+
 impl Pair {
+    /// How its games end.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        let last = self.steps.iter().find_map(|step| match step {
+            Step::Last(last) => Some(&**last),
+            _ => None,
+        });
+        match last {
+            None => Ending::Open,
+            Some(Step::Fall(_)) => Ending::ByFlag,
+            Some(_) => Ending::ByHand,
+        }
+    }
+
     /// Which side is the viewer's; none if everyone at the board is hidden from it.
     #[must_use]
     pub const fn seat(&self) -> Option<Side> {

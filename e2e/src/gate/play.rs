@@ -7,11 +7,14 @@ use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::attended::Attended;
+use super::clockwork::Clockwork;
 use super::normalise::Known;
 use super::pair::{At, Pair, Step, Way};
+use super::reveal::Revealed;
 use super::socket::Place;
 use super::transcript::Transcript;
-use super::viewer::{Attended, Gateways, Viewer};
+use super::viewer::{Gateways, Viewer};
 use crate::client::protocol::{Side, ViewClass};
 use crate::client::{Answered, Api, NewGame, Session, new_id};
 
@@ -42,11 +45,12 @@ pub(super) struct Cast {
     /// The opponent's other account, also another in each game.
     seconds: [Session; 2],
     gateways: Gateways,
+    pub(super) clockwork: Clockwork,
 }
 
 impl Cast {
     /// Registers all accounts.
-    pub(super) async fn register(gateways: &Gateways) -> Result<Self> {
+    pub(super) async fn register(gateways: &Gateways, clockwork: &Clockwork) -> Result<Self> {
         let api = Api::new(&gateways[0]);
         Ok(Self {
             viewer: api.register("Viewer").await?,
@@ -60,6 +64,7 @@ impl Cast {
                 api.register("Opponent").await?,
             ],
             gateways: gateways.clone(),
+            clockwork: clockwork.clone(),
         })
     }
 
@@ -102,26 +107,29 @@ pub(super) struct Played {
 }
 
 /// A game that is being played.
-struct Table<'a> {
-    cast: &'a Cast,
+pub(super) struct Table<'a> {
+    pub(super) cast: &'a Cast,
+    pub(super) pair: &'a Pair,
     which: usize,
-    game: String,
+    pub(super) game: String,
     known: Known,
     /// The number of the last frame that everyone got.
-    n: u64,
+    pub(super) n: u64,
     /// The player who is not to notice anything, if it is one.
-    player: Option<Viewer>,
+    pub(super) player: Option<Viewer>,
     /// Everyone without a seat.
-    public: Vec<Viewer>,
+    pub(super) public: Vec<Viewer>,
     /// Where the player's second socket was when it was cut.
     cut_at: Option<Place>,
     requests: usize,
+    /// The player's last command that was carried out.
+    pub(super) done: Option<Value>,
     /// How the game stands.
     status: &'static str,
 }
 
 impl<'a> Table<'a> {
-    async fn seat(cast: &'a Cast, pair: &Pair, which: usize) -> Result<Self> {
+    async fn seat(cast: &'a Cast, pair: &'a Pair, which: usize) -> Result<Self> {
         let [one, other] = &cast.gateways;
         let seat = match pair.class {
             ViewClass::Seat(Side::White) | ViewClass::Public => "white",
@@ -141,19 +149,25 @@ impl<'a> Table<'a> {
         let first = player.iter_mut().chain([spectator, anonymous]);
         try_join_all(first.map(|viewer| viewer.open(0))).await?;
         let game = Api::new(one).create_game(&cast.viewer, &wanted).await?;
-        let code = game.code.context("who makes a game is told its code")?;
+        let secret = game.code.context("who makes a game is told its code")?;
         let game = game.id.to_string();
-        let code = pair.is_private.then_some(code);
+        let made_us = cast.clockwork.made_us(&game).await?;
+        let code = pair.is_private.then(|| secret.clone());
         for (nth, viewer) in player.iter_mut().chain(&mut public).rev().enumerate() {
             // The last one, who is not signed in, does not know the code.
             viewer.attend(Attended {
                 game: game.clone(),
+                secret: secret.clone(),
+                is_private: pair.is_private,
                 is_hidden: pair.is_private && nth == 0,
+                has_seat: nth == 3,
                 code: code.clone().filter(|_| nth == 1 || nth == 2),
+                made_us,
             });
         }
         let mut table = Self {
             cast,
+            pair,
             which,
             game: game.clone(),
             known: Known {
@@ -165,9 +179,10 @@ impl<'a> Table<'a> {
             public,
             cut_at: None,
             requests: 0,
+            done: None,
             status: "active",
         };
-        table.until_open(pair).await?;
+        table.until_open().await?;
         table.join(other, code.as_deref()).await?;
         for viewer in table.player.iter_mut().chain(&mut table.public[..1]) {
             viewer.subscribe(0, Some(&Place::start())).await?;
@@ -178,11 +193,14 @@ impl<'a> Table<'a> {
     }
 
     /// Until who looks at the lobby, and the player at their own games, have been shown the game.
-    async fn until_open(&mut self, pair: &Pair) -> Result<()> {
+    async fn until_open(&mut self) -> Result<()> {
         if let Some(player) = &mut self.player {
             player.until_shown(0, "me", "open").await?;
         }
-        if !pair.is_private {
+        for looker in self.player.iter_mut().chain(&mut self.public[2..]) {
+            looker.ask_lists("open").await?;
+        }
+        if !self.pair.is_private {
             let [spectator, _, anonymous] = &mut self.public[..] else {
                 bail!("three look on");
             };
@@ -220,6 +238,7 @@ impl<'a> Table<'a> {
                 self.own(&command, *way).await?;
                 self.n += 1;
                 self.all_until_frame().await?;
+                self.done = Some(command.clone());
                 if *again {
                     self.own(&command, *way).await?;
                     let other = json!({"command_id": id, "action": {"type": "flag"}});
@@ -249,19 +268,30 @@ impl<'a> Table<'a> {
                     player.until_frame(self.n).await?;
                 }
             }
+            Step::Fall(fall) => self.fall(fall).await?,
             Step::Last(step) => {
-                for viewer in self.player.iter_mut().chain(&mut self.public) {
-                    viewer.end();
-                }
+                let watching = watching(self.pair);
+                let revealed = Revealed {
+                    n: self.n + 1,
+                    class: self.pair.class,
+                };
+                let everyone = self.player.iter_mut().chain(&mut self.public);
+                try_join_all(everyone.map(|viewer| viewer.end(watching, revealed))).await?;
                 Box::pin(self.step(step)).await?;
                 self.status = "finished";
             }
+            Step::After => self.after().await?,
         }
         Ok(())
     }
 
+    pub(super) fn which_gateway(&mut self) -> usize {
+        self.requests += 1;
+        self.requests % 2
+    }
+
     /// What the viewer does not look on at.
-    async fn hidden(&mut self, by: Side, action: &Value) -> Result<()> {
+    pub(super) async fn hidden(&mut self, by: Side, action: &Value) -> Result<()> {
         let is_first_account = match &self.player {
             Some(_) => false,
             None => by == Side::White,
@@ -271,8 +301,8 @@ impl<'a> Table<'a> {
         } else {
             &self.cast.opponent
         };
-        self.requests += 1;
-        let api = Api::new(&self.cast.gateways[self.requests % 2]);
+        let at = self.which_gateway();
+        let api = Api::new(&self.cast.gateways[at]);
         let path = format!("/v1/games/{}/commands", self.game);
         let command = json!({"command_id": new_id(), "action": action});
         // Whatever it is answered in: a strict reading would find some leaks before the comparison.
@@ -284,15 +314,14 @@ impl<'a> Table<'a> {
     }
 
     /// A command of the viewer, whatever it is answered.
-    async fn own(&mut self, command: &Value, way: Way) -> Result<()> {
-        self.requests += 1;
+    pub(super) async fn own(&mut self, command: &Value, way: Way) -> Result<()> {
+        let at = self.which_gateway();
         let Some(player) = &mut self.player else {
             bail!("the public has no commands");
         };
         match way {
             Way::Socket => player.command(command.clone()).await,
             Way::Post => {
-                let at = self.requests % 2;
                 player.ask(at, "POST", "/commands", Some(command)).await?;
                 Ok(())
             }
@@ -332,6 +361,9 @@ impl<'a> Table<'a> {
             anyhow::Ok(())
         });
         try_join_all(looks).await?;
+        for looker in self.player.iter_mut().chain(&mut self.public[2..]) {
+            looker.ask_lists("active").await?;
+        }
         for outsider in &mut self.public {
             if let Some(cursor) = &false_cursor {
                 let call = format!("/events?after={cursor}");
@@ -343,10 +375,15 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    async fn all_until_frame(&mut self) -> Result<()> {
+    pub(super) async fn all_until_frame(&mut self) -> Result<()> {
         let n = self.n;
         let everyone = self.player.iter_mut().chain(&mut self.public);
         try_join_all(everyone.map(|viewer| viewer.until_frame(n))).await?;
+        // Another frame in each pair, and early enough to have some behind it.
+        if n >= 3 + self.pair.nth as u64 % 5 {
+            let everyone = self.player.iter_mut().chain(&mut self.public);
+            everyone.for_each(Viewer::keep_place);
+        }
         Ok(())
     }
 
@@ -357,10 +394,16 @@ impl<'a> Table<'a> {
         }
         let everyone = self.player.into_iter().chain(self.public);
         let left = try_join_all(everyone.map(|viewer| viewer.leave(watching))).await?;
-        let channels: BTreeMap<_, _> = left.into_iter().flatten().collect();
+        let mut channels = BTreeMap::new();
+        let mut breaches = Vec::new();
+        for left in left {
+            channels.extend(left.channels);
+            breaches.extend(left.breaches);
+        }
         Ok(Transcript {
             known: self.known,
             channels,
+            breaches,
         })
     }
 }

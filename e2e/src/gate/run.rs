@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
 use super::census::{self, PairCursors, Verdict};
+use super::clockwork::Clockwork;
 use super::facts::Fact;
-use super::pair::{Pair, digest};
+use super::pair::{Ending, Pair, digest};
 use super::play::Cast;
 use super::transcript::{Difference, Transcript, compare};
 use super::viewer::Gateways;
@@ -30,6 +31,8 @@ pub enum Games {
 pub struct Plan {
     /// Two gateways.
     pub gateways: Gateways,
+    /// The games' database, whose clock decides when one is over.
+    pub database_url: String,
     /// How many pairs.
     pub pairs: usize,
     /// The seed of all of them.
@@ -59,6 +62,8 @@ pub struct Report {
     pub bytes: usize,
     /// How many pairs differed in each fact.
     pub facts: BTreeMap<Fact, usize>,
+    /// How many pairs ended in which way.
+    pub endings: BTreeMap<Ending, usize>,
     /// Where viewers could tell two games apart; the first difference of each pair.
     pub differences: Vec<Difference>,
     /// What the cursors show.
@@ -113,6 +118,9 @@ impl fmt::Display for Report {
         for (fact, count) in &self.facts {
             writeln!(f, "  {count:>5} pairs differ in {}", fact.words())?;
         }
+        for (ending, count) in &self.endings {
+            writeln!(f, "  {count:>5} pairs {}", ending.words())?;
+        }
         match &self.cursors {
             Verdict::Sealed(count) => writeln!(f, "  {count:>5} cursors, sealed as a whole")?,
             Verdict::TooFew(count) => {
@@ -136,9 +144,15 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let started = Instant::now();
     let next = Arc::new(AtomicUsize::new(plan.only.unwrap_or(0)));
     let end = plan.only.map_or(plan.pairs, |only| only + 1);
+    let clockwork = Clockwork::connect(&plan.database_url).await?;
     let mut workers = JoinSet::new();
     for _ in 0..plan.at_once.min(plan.pairs) {
-        workers.spawn(work(plan.clone(), Arc::clone(&next), end));
+        workers.spawn(work(
+            plan.clone(),
+            clockwork.clone(),
+            Arc::clone(&next),
+            end,
+        ));
     }
     let (mut played, mut failed) = (Vec::new(), None);
     while let Some(worker) = workers.join_next().await {
@@ -172,8 +186,13 @@ struct Played {
 }
 
 /// One worker plays pair after pair with the same accounts.
-async fn work(plan: Plan, next: Arc<AtomicUsize>, end: usize) -> Result<Work> {
-    let cast = Cast::register(&plan.gateways).await?;
+async fn work(
+    plan: Plan,
+    clockwork: Clockwork,
+    next: Arc<AtomicUsize>,
+    end: usize,
+) -> Result<Work> {
+    let cast = Cast::register(&plan.gateways, &clockwork).await?;
     let mut work = Work::default();
     loop {
         let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -222,6 +241,10 @@ fn judge(seed: u64, pair: Pair, transcripts: &[Transcript; 2], to_the_end: bool)
 }
 
 fn report(seed: u64, played: Vec<Played>, took: Duration) -> Report {
+    let mut endings = BTreeMap::new();
+    for played in &played {
+        *endings.entry(played.pair.ending()).or_default() += 1;
+    }
     let mut facts = BTreeMap::new();
     for fact in played.iter().flat_map(|played| &played.pair.facts) {
         *facts.entry(*fact).or_default() += 1;
@@ -233,6 +256,7 @@ fn report(seed: u64, played: Vec<Played>, took: Duration) -> Report {
         entries: played.iter().map(|played| played.entries).sum(),
         bytes: played.iter().map(|played| played.bytes).sum(),
         facts,
+        endings,
         cursors: census::judge(&cursors),
         digest: digest(played.iter().map(|played| &played.pair)),
         differences: played

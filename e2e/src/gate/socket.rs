@@ -68,8 +68,6 @@ pub(super) struct Socket {
     pub(super) presence: Vec<String>,
     /// What it was told by the lobby and `me`, which come by the clock too.
     pub(super) boards: Vec<String>,
-    /// How much had come when everything was about to be revealed.
-    ended_at: Option<usize>,
 }
 
 impl Socket {
@@ -104,7 +102,6 @@ impl Socket {
             last: None,
             presence: Vec::new(),
             boards: Vec::new(),
-            ended_at: None,
         })
     }
 
@@ -126,11 +123,15 @@ impl Socket {
         came.with_context(|| format!("frame {n} did not come, frame {} did", self.n()))?
     }
 
-    /// Reads until the message of that name is answered.
-    pub(super) async fn until_answer(&mut self, reference: &str) -> Result<()> {
+    /// Reads until the message of that name is answered; says whether it was not refused.
+    pub(super) async fn until_answer(&mut self, reference: &str) -> Result<bool> {
         let answered = timeout(MESSAGE_MAX, async {
-            while self.next().await?.r#ref.as_deref() != Some(reference) {}
-            anyhow::Ok(())
+            loop {
+                let head = self.next().await?;
+                if head.r#ref.as_deref() == Some(reference) {
+                    return anyhow::Ok(head.r#type != "error");
+                }
+            }
         });
         let answered = answered.await;
         answered.with_context(|| format!("message {reference} was not answered"))?
@@ -174,11 +175,6 @@ impl Socket {
             .with_context(|| format!("no board said {what}"))?
     }
 
-    /// From now on no view is looked at: all is about to be revealed.
-    pub(super) fn end(&mut self) {
-        self.ended_at = Some(self.channel.len());
-    }
-
     fn n(&self) -> u64 {
         self.last.as_ref().map_or(0, |last| last.n)
     }
@@ -208,10 +204,6 @@ impl Socket {
             }
         });
         closed.await.context("a socket was not closed")?;
-        let after_the_end = self.ended_at.unwrap_or(self.channel.len());
-        for entry in &mut self.channel[after_the_end..] {
-            entry.unsee();
-        }
         Ok(self.channel)
     }
 

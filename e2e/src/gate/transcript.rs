@@ -18,14 +18,9 @@ pub(super) struct Entry {
     pub(super) text: String,
 }
 
-impl Entry {
-    /// Leaves the view out, and what stands behind it.
-    pub(super) fn unsee(&mut self) {
-        if let Some(at) = self.text.find("\"view\":") {
-            self.text.truncate(at);
-        }
-    }
-}
+/// How a channel's name ends of which only one of two games may have something, by the clock: it is
+/// compared if both have.
+pub(super) const RACED: &str = ": raced";
 
 /// One viewer's way to one game: a socket, a stream, or all its requests.
 pub(super) type Channel = Vec<Entry>;
@@ -37,6 +32,8 @@ pub(super) struct Transcript {
     pub(super) known: Known,
     /// The channels under their names.
     pub(super) channels: BTreeMap<String, Channel>,
+    /// What somebody was told who may not know of it at all, whatever is hidden in the game.
+    pub(super) breaches: Channel,
 }
 
 /// Where two games that must look the same do not.
@@ -89,10 +86,20 @@ pub(super) fn compare(
         told: [pair.told(0), pair.told(1)],
     };
     let mut cursors = [Cursors::default(), Cursors::default()];
-    let mut first = None;
+    let breach = transcripts.iter().filter_map(|game| game.breaches.first());
+    let mut first = breach.min_by_key(|breach| &breach.what).map(|breach| {
+        let shown = [0, 1].map(|which: usize| match transcripts[which].breaches.first() {
+            Some(breach) => breach.text.chars().take(4 * CONTEXT_BYTES).collect(),
+            None => "nothing".to_owned(),
+        });
+        difference(breach.what.clone(), shown)
+    });
     for (name, one) in &transcripts[0].channels {
         let none = Channel::new();
-        let other = transcripts[1].channels.get(name).unwrap_or(&none);
+        let other = match transcripts[1].channels.get(name) {
+            None if name.ends_with(RACED) => continue,
+            other => other.unwrap_or(&none),
+        };
         if to_the_end && one.len() != other.len() && first.is_none() {
             let counts = [one.len(), other.len()].map(|count| format!("{count} in all"));
             first = Some(difference(format!("{name}, how much was sent"), counts));

@@ -5,25 +5,16 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::attended::Attended;
 use super::boards;
+use super::reveal::Revealed;
 use super::socket::{Place, Socket};
-use super::transcript::{Channel, Entry};
+use super::transcript::{Channel, Entry, RACED};
 use super::wire::{Asked, EventStream, ask};
 use crate::client::Session;
 
 /// Where a viewer connects: the gateways' addresses.
 pub(super) type Gateways = [String; 2];
-
-/// The game, and what a viewer knows of it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attended {
-    /// The game's id.
-    pub(super) game: String,
-    /// The code of a private game, if this viewer is to show it.
-    pub(super) code: Option<String>,
-    /// The game is hidden from this viewer.
-    pub(super) is_hidden: bool,
-}
 
 /// An event stream that is open.
 struct Listening {
@@ -31,7 +22,14 @@ struct Listening {
     channel: Channel,
     /// The last frame's number.
     latest: u64,
-    ended_at: Option<usize>,
+}
+
+/// What a viewer leaves behind.
+pub(super) struct Left {
+    /// All that was sent, by channel.
+    pub(super) channels: Vec<(String, Channel)>,
+    /// What it may not know of at all.
+    pub(super) breaches: Channel,
 }
 
 /// A viewer.
@@ -39,12 +37,18 @@ pub(super) struct Viewer {
     pub(super) name: &'static str,
     /// Who it is; nobody, if it is not signed in.
     session: Option<Session>,
-    game: Attended,
-    gateways: Gateways,
+    pub(super) game: Attended,
+    pub(super) gateways: Gateways,
     /// Its answers over HTTP.
-    http: Channel,
-    /// How many there were when everything was about to be revealed.
-    http_ended_at: Option<usize>,
+    pub(super) http: Channel,
+    /// What the end has revealed.
+    revealed: Option<Revealed>,
+    /// The answers of which the clock decided whether they came.
+    pub(super) raced: Channel,
+    /// An early frame, to come back to.
+    pub(super) early: Option<Place>,
+    /// What was said of who is there when all were counted.
+    counted: Option<String>,
     /// A socket at each gateway.
     pub(super) sockets: [Option<Socket>; 2],
     /// What sockets said that are closed.
@@ -54,6 +58,8 @@ pub(super) struct Viewer {
     presence: Vec<String>,
     /// What it was told by the lobby and `me`.
     boards: Vec<String>,
+    /// What it was told that it may not know of at all.
+    breaches: Channel,
     /// Messages sent, for their names.
     sent: u64,
 }
@@ -66,12 +72,16 @@ impl Viewer {
             game: Attended::default(),
             gateways: gateways.clone(),
             http: Vec::new(),
-            http_ended_at: None,
+            revealed: None,
+            raced: Vec::new(),
+            early: None,
+            counted: None,
             sockets: [None, None],
             closed: Vec::new(),
             stream: None,
             presence: Vec::new(),
             boards: Vec::new(),
+            breaches: Vec::new(),
             sent: 0,
         }
     }
@@ -82,7 +92,7 @@ impl Viewer {
     }
 
     /// The way to something of the game.
-    fn path(&self, call: &str) -> String {
+    pub(super) fn path(&self, call: &str) -> String {
         let Attended { game, code, .. } = &self.game;
         let code = code.as_ref().map(|code| {
             let joint = if call.contains('?') { '&' } else { '?' };
@@ -91,14 +101,15 @@ impl Viewer {
         format!("/v1/games/{game}{call}{}", code.unwrap_or_default())
     }
 
-    fn token(&self) -> Option<&str> {
+    pub(super) fn token(&self) -> Option<&str> {
         self.session.as_ref().map(|session| session.token.as_str())
     }
 
     /// Opens a socket at a gateway and subscribes to the game, from a frame on or with a snapshot.
     pub(super) async fn connect(&mut self, at: usize, after: Option<&Place>) -> Result<()> {
         self.open(at).await?;
-        self.subscribe(at, after).await
+        self.subscribe(at, after).await?;
+        Ok(())
     }
 
     /// Opens a socket at a gateway and subscribes to `me`, at the first gateway to the lobby too.
@@ -127,8 +138,8 @@ impl Viewer {
         Ok(())
     }
 
-    /// Subscribes to the game on an open socket.
-    pub(super) async fn subscribe(&mut self, at: usize, after: Option<&Place>) -> Result<()> {
+    /// Subscribes to the game on an open socket; says whether that was not refused.
+    pub(super) async fn subscribe(&mut self, at: usize, after: Option<&Place>) -> Result<bool> {
         let Attended { game, code, .. } = &self.game;
         let topic = format!("game:{game}");
         let mut subscribe = json!({"type": "subscribe", "ref": "sub", "topic": topic});
@@ -156,15 +167,35 @@ impl Viewer {
         socket.until_board(&what, wanted).await.context(self.name)
     }
 
-    /// From now on no view is compared: all is about to be revealed.
-    pub(super) fn end(&mut self) {
-        self.http_ended_at = Some(self.http.len());
+    /// The next frame reveals all. Waits until so many are said to watch: afterwards connections
+    /// come and go.
+    pub(super) async fn end(&mut self, watching: u64, revealed: Revealed) -> Result<()> {
+        self.until_watched(watching).await?;
+        let sockets = self.sockets.iter().flatten();
+        let last = sockets.filter_map(|socket| socket.presence.last()).last();
+        self.counted = last.cloned();
+        self.revealed = Some(revealed);
+        Ok(())
+    }
+
+    async fn until_watched(&mut self, watching: u64) -> Result<()> {
+        if self.game.is_hidden {
+            return Ok(());
+        }
         for socket in self.sockets.iter_mut().flatten() {
-            socket.end();
+            socket.until_watched(watching).await.context(self.name)?;
         }
-        if let Some(listening) = &mut self.stream {
-            listening.ended_at = Some(listening.channel.len());
-        }
+        Ok(())
+    }
+
+    /// Keeps the place where it is, to come back to, unless it has one.
+    pub(super) fn keep_place(&mut self) {
+        self.early = self.early.take().or_else(|| self.last());
+    }
+
+    /// The kept place's cursor.
+    pub(super) fn early_cursor(&self) -> Option<String> {
+        self.early.as_ref().map(|place| place.cursor.clone())
     }
 
     /// Closes a socket; says where it was.
@@ -205,7 +236,6 @@ impl Viewer {
             stream,
             channel: vec![head],
             latest: 0,
-            ended_at: None,
         });
         Ok(())
     }
@@ -257,6 +287,15 @@ impl Viewer {
         Ok(text)
     }
 
+    pub(super) fn breaches_of(&mut self, what: &str, text: &str) {
+        if let Some(told) = self.game.breach(text) {
+            self.breaches.push(Entry {
+                what: format!("{} is told of {told} ({what})", self.name),
+                text: text.to_owned(),
+            });
+        }
+    }
+
     /// Sends a command on the socket at the first gateway, and waits for its answer.
     pub(super) async fn command(&mut self, mut command: Value) -> Result<()> {
         self.sent += 1;
@@ -266,7 +305,8 @@ impl Viewer {
         command["game"] = json!(self.game.game);
         let socket = self.sockets[0].as_mut().context("no socket")?;
         socket.say(&command).await?;
-        socket.until_answer(&reference).await
+        socket.until_answer(&reference).await?;
+        Ok(())
     }
 
     /// The last frame that came to any socket.
@@ -280,40 +320,58 @@ impl Viewer {
         self.last().map(|last| last.cursor)
     }
 
-    /// Closes everything, if it is to be waited for once all sockets say that so many watch; gives
-    /// all that was sent, by channel.
-    pub(super) async fn leave(mut self, watching: Option<u64>) -> Result<Vec<(String, Channel)>> {
-        if let (Some(watching), false) = (watching, self.game.is_hidden) {
-            for socket in self.sockets.iter_mut().flatten() {
-                socket.until_watched(watching).await.context(self.name)?;
-            }
+    /// Closes everything, if it is to be waited for once all sockets say that so many watch.
+    pub(super) async fn leave(mut self, watching: Option<u64>) -> Result<Left> {
+        if let (Some(watching), None) = (watching, self.revealed) {
+            self.until_watched(watching).await?;
         }
         for at in [0, 1] {
             self.cut(at).await?;
         }
-        let mut channels = self.closed;
-        channels.push((format!("{}: presence", self.name), presence(&self.presence)));
-        let boards = boards::channel(&self.boards, &self.game.game)?;
-        channels.push((format!("{}: boards", self.name), boards));
-        self.http
-            .truncate(self.http_ended_at.unwrap_or(self.http.len()));
-        channels.push((format!("{}: http", self.name), self.http));
-        if let Some(mut listening) = self.stream {
-            let ended_at = listening.ended_at.unwrap_or(listening.channel.len());
-            listening.channel[ended_at..]
-                .iter_mut()
-                .for_each(Entry::unsee);
+        let mut channels = std::mem::take(&mut self.closed);
+        let http = std::mem::take(&mut self.http);
+        channels.push((format!("{}: http", self.name), http));
+        if let Some(listening) = self.stream.take() {
             channels.push((format!("{}: stream", self.name), listening.channel));
         }
-        Ok(channels)
+        if !self.raced.is_empty() {
+            let raced = std::mem::take(&mut self.raced);
+            channels.push((format!("{}{RACED}", self.name), raced));
+        }
+        for (name, channel) in &channels {
+            for entry in channel {
+                self.breaches_of(name, &entry.text);
+            }
+        }
+        for (what, told) in [
+            ("presence", self.presence.clone()),
+            ("boards", self.boards.clone()),
+        ] {
+            for text in told {
+                self.breaches_of(what, &text);
+            }
+        }
+        if let Some(revealed) = self.revealed {
+            let entries = channels.iter_mut().flat_map(|(_, channel)| channel);
+            entries.for_each(|entry| revealed.unsee(entry));
+        }
+        let last = self.counted.as_ref().or(self.presence.last());
+        let presence = presence(&self.presence, last);
+        channels.push((format!("{}: presence", self.name), presence));
+        let boards = boards::channel(&self.boards, &self.game.game)?;
+        channels.push((format!("{}: boards", self.name), boards));
+        Ok(Left {
+            channels,
+            breaches: self.breaches,
+        })
     }
 }
 
 /// How often presence is told, and what is counted before all have come, is time. Compared are the
-/// forms of what was told, each once, and the last as it is.
-fn presence(told: &[String]) -> Channel {
+/// forms of what was told, each once, and the last as it is, or what was said when all were counted.
+fn presence(told: &[String], last: Option<&String>) -> Channel {
     let forms: BTreeSet<String> = told.iter().map(|text| boards::uncounted(text)).collect();
-    let last = told.last().cloned();
+    let last = last.cloned();
     let entry = |what: &str, text: String| Entry {
         what: what.to_owned(),
         text,
@@ -325,7 +383,7 @@ fn presence(told: &[String]) -> Channel {
 }
 
 /// The number of the frame in a server-sent event.
-fn number_of(event: &str) -> Result<u64> {
+pub(super) fn number_of(event: &str) -> Result<u64> {
     let data = event.lines().find_map(|line| line.strip_prefix("data: "));
     let frame: Value = serde_json::from_str(data.context("an event without data")?)?;
     frame["n"].as_u64().context("a frame without a number")

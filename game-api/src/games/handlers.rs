@@ -21,6 +21,7 @@ use crate::gateway::frame;
 use crate::http::caller::{Caller, SignedIn};
 use crate::http::extract::{NoMembers, PathId, StrictJson, StrictQuery};
 use crate::http::json::UnambiguousObject;
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 
 /// Games on one page of the lobby, unless asked for fewer.
@@ -93,8 +94,9 @@ async fn list(
     let games = app.games.lobby(status, after, limit).await?;
     let full = i64::try_from(games.len()).is_ok_and(|count| count == limit);
     let cursor = games.last().filter(|_| full).map(lobby_cursor);
-    let games = app.gateway.describe_listed(&games, caller.player()).await?;
-    Ok(Json(json!({"games": games, "cursor": cursor})))
+    let mut described = app.gateway.describe_listed(&games, caller.player()).await?;
+    mutants::listed(&games, &mut described);
+    Ok(Json(json!({"games": described, "cursor": cursor})))
 }
 
 /// `POST /v1/games/{id}/join`

@@ -211,7 +211,8 @@ impl Subscription {
             }
             Owed::Frames(slots) => {
                 let cursors = self.gateway.cursors();
-                let class = mutants::replayed_for(self.class, self.replaying);
+                let game = self.room.game();
+                let class = mutants::replayed_for(self.class, self.replaying, game);
                 let frames = slots.iter().filter_map(|slot| slot.frame(class, cursors));
                 let frames: Vec<Frame> = frames.collect();
                 self.position = frames.last().map_or(self.position, |frame| frame.n);

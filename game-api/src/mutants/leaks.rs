@@ -1,6 +1,6 @@
 //! The leaks themselves. They read the stored scene by its FEN and know nothing else of the rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use shared::ids::{GameId, PlayerId};
 
 use super::private_notes::PrivateNotes;
-use crate::games::entity::Seq;
+use crate::games::entity::{Game, GameStatus, Moment, Seq, Visibility};
+use crate::problem::Problem;
 use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
 
 /// One way to leak.
@@ -39,11 +40,27 @@ pub enum Mutant {
     History,
     /// `presence` names the player who opened the game last.
     PresenceNames,
+    /// The lobby has private games too.
+    LobbyPrivate,
+    /// The list of games shows both sides' last moves.
+    ListedLastMoves,
+    /// Own games show both sides' last moves.
+    OwnLastMoves,
+    /// Own games have also a game that one watches.
+    OwnWatched,
+    /// The end by a fallen flag is told with both sides' last moves.
+    FlagLastMoves,
+    /// What comes after a fallen flag is refused with the half-move clock.
+    LateError,
+    /// Once a game has ended, who replays the past is sent another class's frames.
+    HistoryAfterwards,
+    /// The record draws what was seen without the fog.
+    RecordViews,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 20] = [
         Self::None,
         Self::Capturer,
         Self::EnPassant,
@@ -56,6 +73,14 @@ impl Mutant {
         Self::CursorSeq,
         Self::History,
         Self::PresenceNames,
+        Self::LobbyPrivate,
+        Self::ListedLastMoves,
+        Self::OwnLastMoves,
+        Self::OwnWatched,
+        Self::FlagLastMoves,
+        Self::LateError,
+        Self::HistoryAfterwards,
+        Self::RecordViews,
     ];
 
     /// Its name in `FOGLINE_MUTANT`.
@@ -74,6 +99,14 @@ impl Mutant {
             Self::CursorSeq => "cursor-seq",
             Self::History => "history",
             Self::PresenceNames => "presence-names",
+            Self::LobbyPrivate => "lobby-private",
+            Self::ListedLastMoves => "listed-last-moves",
+            Self::OwnLastMoves => "own-last-moves",
+            Self::OwnWatched => "own-watched",
+            Self::FlagLastMoves => "flag-last-moves",
+            Self::LateError => "late-error",
+            Self::HistoryAfterwards => "history-afterwards",
+            Self::RecordViews => "record-views",
         }
     }
 
@@ -166,8 +199,10 @@ pub(crate) fn bare_cursor(cursor: &str) -> &str {
     }
 }
 
-pub(crate) fn replayed_for(class: ViewClass, replaying: bool) -> ViewClass {
-    if !replaying || !is(Mutant::History) {
+pub(crate) fn replayed_for(class: ViewClass, replaying: bool, game: GameId) -> ViewClass {
+    let is_armed =
+        is(Mutant::History) || is(Mutant::HistoryAfterwards) && lock(&ENDED).contains(&game);
+    if !replaying || !is_armed {
         return class;
     }
     match class {
@@ -176,24 +211,113 @@ pub(crate) fn replayed_for(class: ViewClass, replaying: bool) -> ViewClass {
     }
 }
 
-pub(crate) fn entered(game: GameId, player: Option<PlayerId>) {
-    if let (true, Some(player)) = (is(Mutant::PresenceNames), player) {
-        entrants().insert(game, player);
+pub(crate) fn entered(game: &Game, player: Option<PlayerId>) {
+    let Some(player) = player else {
+        return;
+    };
+    let watches = is(Mutant::OwnWatched) && game.seat_of(player).is_none();
+    if is(Mutant::PresenceNames) || watches {
+        lock(&ENTRANTS).insert(game.id, player);
     }
 }
 
 pub(crate) fn presence(mut text: String, game: GameId) -> String {
-    if let Some(player) = entrants().get(&game) {
+    if let (true, Some(player)) = (is(Mutant::PresenceNames), lock(&ENTRANTS).get(&game)) {
         text.pop();
         let _ = write!(text, ",\"who\":\"{player}\"}}");
     }
     text
 }
 
-/// Who opened each game last; empty unless that leak is armed.
-fn entrants() -> MutexGuard<'static, BTreeMap<GameId, PlayerId>> {
-    static ENTRANTS: Mutex<BTreeMap<GameId, PlayerId>> = Mutex::new(BTreeMap::new());
-    ENTRANTS.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn described(game: &Game) {
+    if is(Mutant::LobbyPrivate) && game.visibility == Visibility::Private {
+        lock(&PRIVATE).insert(game.id, game.clone());
+    }
+}
+
+pub(crate) fn lobby(status: GameStatus, mut games: Vec<Game>) -> Vec<Game> {
+    let private = lock(&PRIVATE);
+    games.extend(
+        private
+            .values()
+            .filter(|game| game.status == status)
+            .cloned(),
+    );
+    games
+}
+
+pub(crate) fn listed(games: &[Game], described: &mut [Value]) {
+    if is(Mutant::ListedLastMoves) {
+        for (game, described) in games.iter().zip(described) {
+            described["last"] = last_moves(&game.scene);
+        }
+    }
+}
+
+pub(crate) fn own_game(game: &Game, described: &mut Value) {
+    if is(Mutant::OwnLastMoves) {
+        described["last"] = last_moves(&game.scene);
+    }
+}
+
+pub(crate) fn watched_by(players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
+    if !is(Mutant::OwnWatched) {
+        return Vec::new();
+    }
+    let entrants = lock(&ENTRANTS);
+    let watched = entrants.iter().map(|(game, player)| (*player, *game));
+    watched
+        .filter(|(player, _)| players.contains(player))
+        .collect()
+}
+
+pub(crate) fn told(event: &mut Map<String, Value>, moment: &Moment) {
+    let reason = moment.result.as_ref().map(|result| result.reason.as_str());
+    if is(Mutant::FlagLastMoves) && reason == Some("flag") {
+        event.insert("last".to_owned(), last_moves(&moment.scene));
+    }
+}
+
+pub(crate) fn refused(mut problem: Problem, game: &Game) -> Problem {
+    let reason = game.result.as_ref().map(|result| result.reason.as_str());
+    if let (true, Some("flag"), Some(fen)) = (is(Mutant::LateError), reason, fen(&game.scene)) {
+        let _ = write!(problem.detail, " after {} quiet moves", fen[4]);
+    }
+    problem
+}
+
+pub(crate) fn committed(game: &Game) {
+    if is(Mutant::HistoryAfterwards) && game.status.is_over() {
+        lock(&ENDED).insert(game.id);
+    }
+}
+
+pub(crate) fn recorded(
+    view: Map<String, Value>,
+    moment: &Moment,
+    class: ViewClass,
+) -> Map<String, Value> {
+    if is(Mutant::RecordViews) {
+        return moment.ruleset.view(&moment.scene, class, true);
+    }
+    view
+}
+
+/// Who opened each game last; empty unless a leak of it is armed, as the others are.
+static ENTRANTS: Mutex<BTreeMap<GameId, PlayerId>> = Mutex::new(BTreeMap::new());
+/// Private games as they were shown last.
+static PRIVATE: Mutex<BTreeMap<GameId, Game>> = Mutex::new(BTreeMap::new());
+/// Games that have ended here.
+static ENDED: Mutex<BTreeSet<GameId>> = Mutex::new(BTreeSet::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Both sides' last moves, as a scene of fog chess has them.
+fn last_moves(scene: &Stored) -> Value {
+    let scene: Value = scene.decode().unwrap_or_default();
+    scene.get("last").cloned().unwrap_or_default()
 }
 
 /// The ruleset with private events is there as soon as anything is armed, be it no leak at all.

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 use shared::ids::{GameId, PlayerId};
 
-use crate::games::entity::Seq;
+use crate::games::entity::{Game, GameStatus, Moment, Seq};
+use crate::problem::Problem;
 use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
 
 /// Which class a view is drawn for.
@@ -35,16 +36,55 @@ pub(crate) const fn bare_cursor(cursor: &str) -> &str {
 }
 
 /// Which class's frames a viewer is sent, while it replays the past or afterwards.
-pub(crate) const fn replayed_for(class: ViewClass, _replaying: bool) -> ViewClass {
+pub(crate) const fn replayed_for(class: ViewClass, _replaying: bool, _game: GameId) -> ViewClass {
     class
 }
 
 /// Somebody has opened a game.
-pub(crate) const fn entered(_game: GameId, _player: Option<PlayerId>) {}
+pub(crate) const fn entered(_game: &Game, _player: Option<PlayerId>) {}
 
 /// The message of who is there of a game.
 pub(crate) fn presence(text: String, _game: GameId) -> String {
     text
+}
+
+/// A game is being described to somebody.
+pub(crate) const fn described(_game: &Game) {}
+
+/// The public games of a status.
+pub(crate) const fn lobby(_status: GameStatus, games: Vec<Game>) -> Vec<Game> {
+    games
+}
+
+/// A list of games, as it is described.
+pub(crate) const fn listed(_games: &[Game], _described: &mut [Value]) {}
+
+/// One of a player's own games, as it is described to them.
+pub(crate) const fn own_game(_game: &Game, _described: &mut Value) {}
+
+/// Games that are taken for these players' own.
+pub(crate) const fn watched_by(_players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
+    Vec::new()
+}
+
+/// What a frame says of its event.
+pub(crate) const fn told(_event: &mut Map<String, Value>, _moment: &Moment) {}
+
+/// Why a command is refused.
+pub(crate) fn refused(problem: Problem, _game: &Game) -> Problem {
+    problem
+}
+
+/// A change is committed.
+pub(crate) const fn committed(_game: &Game) {}
+
+/// A view of a record.
+pub(crate) fn recorded(
+    view: Map<String, Value>,
+    _moment: &Moment,
+    _class: ViewClass,
+) -> Map<String, Value> {
+    view
 }
 
 /// A ruleset that is no game's.

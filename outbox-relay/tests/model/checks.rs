@@ -7,6 +7,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::faults::Faults;
 use crate::mutant::Mutant;
 use crate::setting::Setting;
+use crate::world::Scope;
 
 /// Nothing is violated, whatever happens in whatever order.
 fn holds(name: &str, setting: Setting) {
@@ -35,14 +36,14 @@ fn holds_under_one(name: &str, kind: fn(&mut Faults)) {
     let setting = Setting {
         faults,
         mutant: Mutant::None,
-        two_keys: true,
+        scope: Scope::TwoKeys,
         drains: true,
     };
     holds(name, setting);
 }
 
 /// Two of these faults, at any moments.
-fn holds_under_two(name: &str, two_keys: bool, kinds: fn(&mut Faults)) {
+fn holds_under_two(name: &str, scope: Scope, kinds: fn(&mut Faults)) {
     let mut faults = Faults {
         total: 2,
         ..Faults::default()
@@ -51,7 +52,7 @@ fn holds_under_two(name: &str, two_keys: bool, kinds: fn(&mut Faults)) {
     let setting = Setting {
         faults,
         mutant: Mutant::None,
-        two_keys,
+        scope,
         drains: false,
     };
     holds(name, setting);
@@ -81,7 +82,7 @@ fn nothing_is_violated_by_a_restore_of_the_database() {
 
 #[test]
 fn nothing_is_violated_by_two_faults_of_relays_and_their_connections() {
-    holds_under_two("relays", true, |faults| {
+    holds_under_two("relays", Scope::TwoKeys, |faults| {
         faults.crashes = 1;
         faults.freezes = 2;
         faults.lost_answers = 1;
@@ -91,14 +92,14 @@ fn nothing_is_violated_by_two_faults_of_relays_and_their_connections() {
 
 #[test]
 fn nothing_is_violated_by_a_loss_of_the_stream_and_another_fault() {
-    holds_under_two("stream", false, |faults| {
+    holds_under_two("stream", Scope::OneKey, |faults| {
         faults.freezes = 1;
         faults.lost_answers = 1;
         faults.evictions = 1;
         faults.wipes = 1;
         faults.spoilings = 1;
     });
-    holds_under_two("stream restored", false, |faults| {
+    holds_under_two("stream restored", Scope::OneKey, |faults| {
         faults.freezes = 1;
         faults.lost_answers = 1;
         faults.stream_restores = 1;
@@ -107,9 +108,76 @@ fn nothing_is_violated_by_a_loss_of_the_stream_and_another_fault() {
 
 #[test]
 fn nothing_is_violated_by_a_restore_of_the_database_and_another_fault() {
-    holds_under_two("database restored", false, |faults| {
+    holds_under_two("database restored", Scope::OneKey, |faults| {
         faults.freezes = 1;
         faults.lost_answers = 1;
         faults.database_restores = 1;
     });
+}
+
+/// Two shards that share batches, whose ends are steps of their own.
+fn holds_for_two_shards(name: &str, scope: Scope, drains: bool, total: u8, kinds: fn(&mut Faults)) {
+    let mut faults = Faults {
+        total,
+        ..Faults::default()
+    };
+    kinds(&mut faults);
+    let setting = Setting {
+        faults,
+        mutant: Mutant::None,
+        scope,
+        drains,
+    };
+    holds(&format!("two shards, {name}"), setting);
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_that_are_not_answered() {
+    let holds = |name, kinds| holds_for_two_shards(name, Scope::TwoShards, true, 1, kinds);
+    holds("nothing", |_| {});
+    holds("lost answer", |faults| faults.lost_answers = 1);
+    holds("restart", |faults| faults.restarts = 1);
+    holds("abandoned", |faults| faults.abandonments = 1);
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_of_which_one_is_taken_over() {
+    let holds = |name, kinds| holds_for_two_shards(name, Scope::TwoShards, true, 1, kinds);
+    holds("freeze", |faults| faults.freezes = 1);
+    holds("dead letter", |faults| faults.spoilings = 1);
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_whose_relay_dies() {
+    holds_for_two_shards("crash", Scope::TwoShards, false, 1, |faults| {
+        faults.crashes = 1;
+    });
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_by_a_loss_of_the_stream() {
+    holds_for_two_shards("wipe", Scope::TwoShards, false, 1, |faults| {
+        faults.wipes = 1;
+    });
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_by_a_freeze_and_a_fault_of_the_broker() {
+    let holds = |name, kinds| {
+        holds_for_two_shards(name, Scope::TwoShardsOneEach, false, 2, kinds);
+    };
+    holds("freeze, abandoned", |faults| {
+        faults.freezes = 1;
+        faults.abandonments = 1;
+    });
+    holds("freeze, lost answer", |faults| {
+        faults.freezes = 1;
+        faults.lost_answers = 1;
+    });
+}
+
+#[test]
+fn nothing_is_violated_in_batches_of_two_shards_by_two_freezes() {
+    let scope = Scope::TwoShardsOneEach;
+    holds_for_two_shards("two freezes", scope, false, 2, |faults| faults.freezes = 2);
 }

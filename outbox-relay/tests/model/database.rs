@@ -5,10 +5,10 @@ use outbox_relay::identity::entity::{Identity, Sighting};
 use outbox_relay::leases::repo::Lease;
 use outbox_relay::shard::fence::{Epoch, EventRef, StreamSeq};
 
-use crate::event::{Event, Key, OUTBOX, shard};
+use crate::event::{Event, Key, Nth, OUTBOX, shard};
 use crate::mutant::Mutant;
 
-/// The row of `outbox_shards`.
+/// A row of `outbox_shards`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ShardRow {
     pub(crate) owner: Option<usize>,
@@ -31,6 +31,7 @@ pub(crate) struct PublishedRow {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer {
     pub(crate) owner: usize,
+    pub(crate) shard: Nth,
     pub(crate) epoch: Epoch,
     pub(crate) generation: i64,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Database {
     pub(crate) open: Option<Event>,
     pub(crate) published: Vec<PublishedRow>,
     pub(crate) dead: Vec<Event>,
-    pub(crate) shard: ShardRow,
+    pub(crate) shards: [ShardRow; 2],
     pub(crate) identity: Identity,
     /// `outbox_identity.stream_since`.
     pub(crate) since: i64,
@@ -56,18 +57,19 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new(stream: &Sighting) -> Self {
+        let shard = ShardRow {
+            owner: None,
+            epoch: Epoch(0),
+            lapsed: false,
+            fence_seq: StreamSeq(0),
+            generation: 0,
+        };
         Self {
             pending: Vec::new(),
             open: None,
             published: Vec::new(),
             dead: Vec::new(),
-            shard: ShardRow {
-                owner: None,
-                epoch: Epoch(0),
-                lapsed: false,
-                fence_seq: StreamSeq(0),
-                generation: 0,
-            },
+            shards: [shard.clone(), shard],
             identity: Identity {
                 outbox: OUTBOX,
                 stream_created: Some(stream.created.clone()),
@@ -89,7 +91,7 @@ impl Database {
             key,
         };
         match key {
-            Key::Prompt => self.commit(event),
+            Key::Prompt | Key::Other => self.commit(event),
             Key::Late => self.open = Some(event),
         }
     }
@@ -104,45 +106,49 @@ impl Database {
         self.pending.sort_unstable();
     }
 
-    pub(crate) fn is_free(&self) -> bool {
-        self.shard.owner.is_none() || self.shard.lapsed
+    pub(crate) fn is_free(&self, nth: Nth) -> bool {
+        self.shards[nth].owner.is_none() || self.shards[nth].lapsed
     }
 
     /// `leases::repo::take`.
-    pub(crate) fn take(&mut self, owner: usize) -> Lease {
-        self.shard.owner = Some(owner);
-        self.shard.epoch.0 += 1;
-        self.shard.lapsed = false;
+    pub(crate) fn take(&mut self, owner: usize, nth: Nth) -> Lease {
+        let row = &mut self.shards[nth];
+        row.owner = Some(owner);
+        row.epoch.0 += 1;
+        row.lapsed = false;
         Lease {
-            shard: shard(),
-            epoch: self.shard.epoch,
-            generation: self.shard.generation,
-            recorded: self.reached(),
+            shard: shard(nth),
+            epoch: row.epoch,
+            generation: row.generation,
+            recorded: self.reached(nth),
             low_id: 0,
         }
     }
 
-    /// The highest position recorded for the shard in the generation that it was verified for.
-    fn reached(&self) -> StreamSeq {
+    /// The highest position recorded for a shard in the generation that it was verified for.
+    fn reached(&self, nth: Nth) -> StreamSeq {
+        let shard = &self.shards[nth];
         let rows = self.published.iter();
-        let of_generation = rows.filter(|row| row.generation == self.shard.generation);
+        let of_shard = rows.filter(|row| row.event.key.shard() == nth);
+        let of_generation = of_shard.filter(|row| row.generation == shard.generation);
         let recorded = of_generation.map(|row| row.seq).max();
-        recorded.unwrap_or_default().max(self.shard.fence_seq)
+        recorded.unwrap_or_default().max(shard.fence_seq)
     }
 
-    pub(crate) fn has_recorded(&self) -> bool {
-        self.reached() > StreamSeq(0)
+    pub(crate) fn has_recorded(&self, nth: Nth) -> bool {
+        self.reached(nth) > StreamSeq(0)
     }
 
     /// `leases::repo::holds`, the lease's time aside.
     pub(crate) fn holds(&self, writer: Writer) -> bool {
-        self.shard.owner == Some(writer.owner) && self.shard.epoch == writer.epoch
+        let shard = &self.shards[writer.shard];
+        shard.owner == Some(writer.owner) && shard.epoch == writer.epoch
     }
 
     /// `leases::repo::release`.
     pub(crate) fn release(&mut self, writer: Writer) {
         if self.holds(writer) {
-            self.shard.owner = None;
+            self.shards[writer.shard].owner = None;
         }
     }
 
@@ -154,7 +160,7 @@ impl Database {
         let blocked = |key| self.dead.iter().any(|letter| letter.key == key);
         self.pending
             .iter()
-            .filter(|event| !blocked(event.key))
+            .filter(|event| event.key.shard() == reader.shard && !blocked(event.key))
             .take(limit)
             .copied()
             .collect()
@@ -174,6 +180,7 @@ impl Database {
         let highest = placed.iter().map(|(event, _)| event.0).max().unwrap_or(0);
         let (gone, left): (Vec<Event>, Vec<Event>) =
             self.pending.iter().partition(|row| match mutant {
+                _ if row.key.shard() != writer.shard => false,
                 Mutant::DeleteUpToMaxId => row.id <= highest,
                 Mutant::DeleteByRowId => placed.iter().any(|(event, _)| event.0 == row.id),
                 _ => placed.iter().any(|(event, _)| *event == row.event_ref()),
@@ -206,8 +213,9 @@ impl Database {
     pub(crate) fn retry(&mut self) {
         for event in std::mem::take(&mut self.dead) {
             self.insert(event);
+            let shard = &mut self.shards[event.key.shard()];
+            shard.owner = None;
+            shard.epoch.0 += 1;
         }
-        self.shard.owner = None;
-        self.shard.epoch.0 += 1;
     }
 }

@@ -1,5 +1,7 @@
 //! What may go wrong, at any moment, and how often.
 
+use crate::event::Nth;
+
 /// How often each thing may happen. Every number makes the world larger by a factor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Faults {
@@ -24,14 +26,21 @@ pub(crate) struct Faults {
     pub(crate) spoilings: u8,
     /// An operator orders a verification for no reason.
     pub(crate) verifications: u8,
+    /// The broker restarts, and keeps what it has stored. All connections end; of batches that are
+    /// on their way it may have kept what it has, and their ends may still come.
+    pub(crate) restarts: u8,
+    /// The broker gives up a batch whose end does not come.
+    pub(crate) abandonments: u8,
 }
 
 /// One of them happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     Crash(usize),
-    Freeze,
-    LoseAnswer(usize),
+    /// Of the relay that holds the shard, for its lease of this shard.
+    Freeze(Nth),
+    /// For a shard of the relay, and for what travels together with it.
+    LoseAnswer(usize, Nth),
     EvictFence,
     WipeStream,
     CopyStream,
@@ -41,6 +50,8 @@ pub(crate) enum Fault {
     Spoil,
     Retry,
     OrderVerification,
+    RestartBroker,
+    Abandon(usize),
 }
 
 impl Faults {
@@ -48,14 +59,16 @@ impl Faults {
     pub(crate) fn of(&self, fault: Fault) -> u8 {
         let kind = match fault {
             Fault::Crash(_) => self.crashes,
-            Fault::Freeze => self.freezes,
-            Fault::LoseAnswer(_) => self.lost_answers,
+            Fault::Freeze(_) => self.freezes,
+            Fault::LoseAnswer(..) => self.lost_answers,
             Fault::EvictFence => self.evictions,
             Fault::WipeStream => self.wipes,
             Fault::CopyStream | Fault::RestoreStream => self.stream_restores,
             Fault::CopyDatabase | Fault::RestoreDatabase => self.database_restores,
             Fault::Spoil => self.spoilings,
             Fault::OrderVerification => self.verifications,
+            Fault::RestartBroker => self.restarts,
+            Fault::Abandon(_) => self.abandonments,
             Fault::Retry => return 1,
         };
         kind.min(self.total)
@@ -65,14 +78,16 @@ impl Faults {
     pub(crate) fn spend(&mut self, fault: Fault) {
         let left = match fault {
             Fault::Crash(_) => &mut self.crashes,
-            Fault::Freeze => &mut self.freezes,
-            Fault::LoseAnswer(_) => &mut self.lost_answers,
+            Fault::Freeze(_) => &mut self.freezes,
+            Fault::LoseAnswer(..) => &mut self.lost_answers,
             Fault::EvictFence => &mut self.evictions,
             Fault::WipeStream => &mut self.wipes,
             Fault::RestoreStream => &mut self.stream_restores,
             Fault::RestoreDatabase => &mut self.database_restores,
             Fault::Spoil => &mut self.spoilings,
             Fault::OrderVerification => &mut self.verifications,
+            Fault::RestartBroker => &mut self.restarts,
+            Fault::Abandon(_) => &mut self.abandonments,
             Fault::CopyStream | Fault::CopyDatabase | Fault::Retry => return,
         };
         *left -= 1;
@@ -81,12 +96,15 @@ impl Faults {
 }
 
 /// Every kind of fault.
-pub(crate) const FAULTS: [Fault; 14] = [
+pub(crate) const FAULTS: [Fault; 20] = [
     Fault::Crash(0),
     Fault::Crash(1),
-    Fault::Freeze,
-    Fault::LoseAnswer(0),
-    Fault::LoseAnswer(1),
+    Fault::Freeze(0),
+    Fault::Freeze(1),
+    Fault::LoseAnswer(0, 0),
+    Fault::LoseAnswer(0, 1),
+    Fault::LoseAnswer(1, 0),
+    Fault::LoseAnswer(1, 1),
     Fault::EvictFence,
     Fault::WipeStream,
     Fault::CopyStream,
@@ -96,4 +114,7 @@ pub(crate) const FAULTS: [Fault; 14] = [
     Fault::Spoil,
     Fault::Retry,
     Fault::OrderVerification,
+    Fault::RestartBroker,
+    Fault::Abandon(0),
+    Fault::Abandon(1),
 ];

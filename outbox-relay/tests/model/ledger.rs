@@ -9,7 +9,7 @@ use outbox_relay::verify::entity::Placed;
 use uuid::Uuid;
 
 use crate::database::{Database, PublishedRow, Writer};
-use crate::event::{Event, shard};
+use crate::event::{Event, Nth, shard};
 
 impl Database {
     /// `identity::repo::load`: the stream has surely reached what is recorded.
@@ -52,15 +52,16 @@ impl Database {
     }
 
     /// `verify::repo::recorded`.
-    pub(crate) fn recorded(&self, from: StreamSeq, to: StreamSeq) -> Vec<Placed> {
+    pub(crate) fn recorded(&self, nth: Nth, from: StreamSeq, to: StreamSeq) -> Vec<Placed> {
         let (generation, since) = self.lives();
         self.published
             .iter()
+            .filter(|row| row.event.key.shard() == nth)
             .filter(|row| (since..=generation).contains(&row.generation))
             .filter(|row| (from..=to).contains(&row.seq))
             .map(|row| Placed {
                 seq: row.seq,
-                shard: shard(),
+                shard: shard(nth),
                 event_id: row.event.uuid(),
             })
             .collect()
@@ -84,6 +85,7 @@ impl Database {
     /// generation.
     pub(crate) fn next_missing(
         &self,
+        nth: Nth,
         lives: (i64, i64),
         compared_to: StreamSeq,
         absent: &BTreeSet<Uuid>,
@@ -93,7 +95,7 @@ impl Database {
         let mut rows: Vec<&PublishedRow> = self
             .published
             .iter()
-            .filter(|row| row.generation < generation)
+            .filter(|row| row.event.key.shard() == nth && row.generation < generation)
             .filter(|row| {
                 row.generation < since
                     || row.seq > compared_to
@@ -108,8 +110,9 @@ impl Database {
     pub(crate) fn pass(&mut self, writer: Writer, fence: StreamSeq) -> bool {
         let held = self.holds(writer);
         if held {
-            self.shard.generation = writer.generation;
-            self.shard.fence_seq = fence;
+            let shard = &mut self.shards[writer.shard];
+            shard.generation = writer.generation;
+            shard.fence_seq = fence;
         }
         held
     }

@@ -1,7 +1,8 @@
 //! The protocol of the relay, checked exhaustively.
 //!
-//! Two relays, one database, one stream and three events of two keys; every step that any of them
-//! can take, in every order, with faults between any two. What decides is the production code: the
+//! Two relays, one database, one stream and three events, of two keys of one shard or of two shards
+//! that share batches; every step that any of them can take, in every order, with faults between any
+//! two. What decides is the production code: the
 //! shard's machine, its fences, the claim of a lease, what is taken for a loss, and the comparison
 //! of a verification. What the database and the broker do is modelled, statement by statement.
 //!
@@ -17,6 +18,7 @@ mod checks;
 mod database;
 mod event;
 mod faults;
+mod flight;
 mod ledger;
 mod mutant;
 mod mutants;

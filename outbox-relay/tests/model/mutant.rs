@@ -35,4 +35,14 @@ pub(crate) enum Mutant {
     NothingIsLate,
     /// Fences do not say what was settled, and a lower epoch is not looked at.
     NoLookForLostCommits,
+    /// A batch is refused because of one shard's fence, and the other shard's events are taken for
+    /// stored.
+    RefusedForItself,
+    /// After a batch without an answer only its first fence is read back; if it has moved, both
+    /// shards' events are taken for stored, if not, for refused.
+    OneFenceReadBack,
+    /// Only the first fence of a batch says where the last one must stand.
+    FirstFenceAlone,
+    /// The broker looks at fences when a batch begins, not when its end commits it.
+    FencesLookedAtEarly,
 }

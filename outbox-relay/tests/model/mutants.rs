@@ -9,14 +9,28 @@ use crate::faults::Faults;
 use crate::mutant::Mutant;
 use crate::properties::{DRAINS, IN_ORDER, NOT_DEAD, ONCE, PUBLISHED};
 use crate::setting::Setting;
-use crate::world::Step;
+use crate::world::{Scope, Step};
+
+/// The mutant violates a property under those faults, with one shard.
+fn is_caught(mutant: Mutant, faults: Faults, property: &'static str) {
+    is_caught_in(Scope::TwoKeys, mutant, faults, property);
+}
 
 /// The mutant violates a property under those faults.
-fn is_caught(mutant: Mutant, faults: Faults, property: &'static str) {
-    let Some(mut shortest) = counterexample(mutant, faults, property, usize::MAX) else {
+fn is_caught_in(scope: Scope, mutant: Mutant, faults: Faults, property: &'static str) {
+    let shorter_than = |steps| {
+        let setting = Setting {
+            faults,
+            mutant,
+            scope,
+            drains: property == DRAINS,
+        };
+        counterexample(setting, property, steps)
+    };
+    let Some(mut shortest) = shorter_than(usize::MAX) else {
         panic!("{mutant:?} is not caught");
     };
-    while let Some(shorter) = counterexample(mutant, faults, property, shortest.len()) {
+    while let Some(shorter) = shorter_than(shortest.len()) {
         shortest = shorter;
     }
     println!("{mutant:?} violates “{property}”:");
@@ -26,23 +40,13 @@ fn is_caught(mutant: Mutant, faults: Faults, property: &'static str) {
 }
 
 /// A way into a violation, of fewer steps than that.
-fn counterexample(
-    mutant: Mutant,
-    faults: Faults,
-    property: &'static str,
-    steps: usize,
-) -> Option<Vec<Step>> {
-    let checker = Setting {
-        faults,
-        mutant,
-        two_keys: true,
-        drains: property == DRAINS,
-    }
-    .checker()
-    .finish_when(HasDiscoveries::AnyOf([property].into()))
-    .target_max_depth(steps.saturating_add(1))
-    .spawn_bfs()
-    .join();
+fn counterexample(setting: Setting, property: &'static str, steps: usize) -> Option<Vec<Step>> {
+    let checker = setting
+        .checker()
+        .finish_when(HasDiscoveries::AnyOf([property].into()))
+        .target_max_depth(steps.saturating_add(1))
+        .spawn_bfs()
+        .join();
     let path = checker.discovery(property)?;
     Some(path.into_actions())
 }
@@ -151,4 +155,43 @@ fn forgetting_what_may_still_arrive_is_caught() {
 fn not_looking_for_lost_commits_is_caught() {
     let faults = one(|faults| faults.database_restores = 1);
     is_caught(Mutant::NoLookForLostCommits, faults, ONCE);
+}
+
+#[test]
+fn a_refused_batch_of_which_half_is_taken_for_stored_is_caught() {
+    let faults = one(|faults| faults.freezes = 1);
+    is_caught_in(
+        Scope::TwoShards,
+        Mutant::RefusedForItself,
+        faults,
+        PUBLISHED,
+    );
+}
+
+#[test]
+fn reading_back_one_of_two_fences_is_caught() {
+    let faults = Faults {
+        total: 2,
+        freezes: 1,
+        lost_answers: 1,
+        ..Faults::default()
+    };
+    is_caught_in(
+        Scope::TwoShards,
+        Mutant::OneFenceReadBack,
+        faults,
+        PUBLISHED,
+    );
+}
+
+#[test]
+fn a_second_fence_without_a_condition_is_caught() {
+    let faults = one(|faults| faults.freezes = 1);
+    is_caught_in(Scope::TwoShards, Mutant::FirstFenceAlone, faults, ONCE);
+}
+
+#[test]
+fn looking_at_fences_before_the_end_of_the_batch_is_caught() {
+    let faults = one(|faults| faults.freezes = 1);
+    is_caught_in(Scope::TwoShards, Mutant::FencesLookedAtEarly, faults, ONCE);
 }

@@ -3,12 +3,12 @@
 
 use stateright::Property;
 
-use crate::event::{Event, Key};
+use crate::event::{Event, KEYS, Key};
 use crate::relay::Relay;
 use crate::setting::Setting;
 use crate::world::{Step, World};
 
-/// More steps than a relay needs for three events, a take-over and two verifications.
+/// More steps than a relay needs for three events, two take-overs and two verifications.
 const STEPS_TO_DRAIN_MAX: usize = 100;
 
 pub(crate) const NOT_LOST: &str = "3: no committed event is lost";
@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<Property<Setting>> {
             !setting.drains || (0..world.relays.len()).all(|nth| world.drains_by(nth, setting))
         }),
         Property::always(IN_ORDER, |_, world: &World| {
-            world.is_in_order(Key::Prompt) && world.is_in_order(Key::Late)
+            KEYS.into_iter().all(|key| world.is_in_order(key))
         }),
         Property::always(ONCE, |_, world: &World| {
             let mut events: Vec<Event> = world.stream.events().collect();
@@ -93,7 +93,7 @@ impl World {
         world.late.clear();
         let mut steps = Vec::new();
         for _ in 0..STEPS_TO_DRAIN_MAX {
-            steps.extend([Step::CommitLate, Step::Expire]);
+            steps.extend([Step::CommitLate, Step::Expire(0), Step::Expire(1)]);
             world.steps_of_relay(survivor, &mut steps);
             let next = steps
                 .drain(..)

@@ -3,45 +3,53 @@
 use outbox_relay::shard::fence::{EventRef, Fence, StreamSeq};
 use outbox_relay::shard::machine::{Answer, Machine, Todo};
 
-use crate::event::{Event, OUTBOX};
+use crate::event::{Event, Nth, OUTBOX};
 use crate::mutant::Mutant;
 use crate::relay::{Job, Move, Run, Wire};
-use crate::stream::Parcel;
+use crate::stream::Part;
 use crate::world::World;
 
-/// Rows of a batch at most: fewer than there are events, so that there is more than one batch.
+/// Rows of a shard in a batch at most: fewer than there are events, so that there is more than one
+/// batch.
 const BATCH_MAX: usize = 2;
 
 impl World {
-    /// Lets a relay make its next move. `None` if nothing comes of it.
-    pub(crate) fn make_move(&mut self, nth: usize, what: Move, mutant: Mutant) -> Option<()> {
+    /// Lets a relay make its next move for a shard. `None` if nothing comes of it.
+    pub(crate) fn make_move(
+        &mut self,
+        nth: usize,
+        shard: Nth,
+        what: Move,
+        mutant: Mutant,
+    ) -> Option<()> {
         match what {
-            Move::Take => self.take(nth),
-            Move::ReadFence => self.read_fence(nth, mutant),
-            Move::SendRows => self.send_rows(nth, mutant),
-            Move::Settle => self.settle(nth, mutant),
-            Move::Bury => self.bury(nth, mutant),
-            Move::End => self.end(nth),
-            Move::Compare => self.compare(nth, mutant),
-            Move::Republish => self.republish(nth, mutant),
+            Move::Take => self.take(nth, shard),
+            Move::ReadFence => self.read_fence(nth, shard, mutant),
+            Move::Send => self.send(nth, shard, mutant),
+            Move::Settle => self.settle(nth, shard, mutant),
+            Move::Bury => self.bury(nth, shard, mutant),
+            Move::End => self.end(nth, shard),
+            Move::Compare => self.compare(nth, shard, mutant),
+            Move::Republish => self.republish(nth, shard, mutant),
         }
     }
 
-    fn read_fence(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
+    fn read_fence(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
         let facts = self.relays[nth].facts?;
-        let held = self.relays[nth].held.as_mut()?;
+        let held = self.relays[nth].held[shard].as_mut()?;
         held.again |= matches!(held.job, Job::Stuck(_));
         if !matches!(held.job, Job::Run(_)) {
             let mut claim = held.lease.claim(OUTBOX, facts);
             claim.verified |= mutant == Mutant::NoVerify;
             held.job = Job::Run(Run::new(Machine::new(claim), facts));
         }
-        let mut found = self.stream.last_fence();
+        let mut found = self.stream.last_fence(shard);
         if let (Mutant::NoLookForLostCommits, Some(found)) = (mutant, &mut found) {
             found.fence.settled = StreamSeq(0);
         }
+        let at = found.as_ref().map(|found| found.at);
         let life = self.life;
-        let run = self.relays[nth].run_mut()?;
+        let run = self.relays[nth].run_mut(shard)?;
         run.life = life;
         run.machine.fence_read(found);
         if mutant == Mutant::NoReadBack && matches!(run.machine.todo(), Todo::Settle(_)) {
@@ -53,123 +61,136 @@ impl World {
         {
             run.machine.answered(Answer::Stored(expect), Vec::new());
         }
+        self.follow(nth, shard, at);
         Some(())
     }
 
-    /// Sends the own fence, if that is what comes next. As nobody but the relay has to do with it,
-    /// nothing can come between this and the move before it.
+    /// The other shard's part of the batch is taken for what this one's is found to be.
+    fn follow(&mut self, nth: usize, shard: Nth, found: Option<StreamSeq>) {
+        let Some(other) = self.relays[nth].run_mut(1 - shard) else {
+            return;
+        };
+        if let Wire::Following(part, expect) = &other.wire {
+            let answer = if found > Some(*expect) {
+                Answer::Stored(part.expect.after(1))
+            } else {
+                Answer::Refused
+            };
+            let sent = part.fence.events.clone();
+            other.wire = Wire::Quiet;
+            other.machine.answered(answer, sent);
+        }
+    }
+
+    /// Sends the own fence, if that is what comes next and there is only one shard. As nobody but
+    /// the relay has to do with it, nothing can come between this and the move before it.
     pub(crate) fn send_fence(&mut self, nth: usize) {
-        if let Some(run) = self.relays[nth].run_mut()
-            && run.wire == Wire::Quiet
-            && let Todo::WriteFence { expect, fence } = run.machine.todo()
-        {
-            run.wire = Wire::Sent(Parcel {
+        if self.scope.has_two_shards() {
+            return;
+        }
+        if let Some(part) = self.fence_alone(nth, 0) {
+            self.dispatch(nth, vec![part]);
+        }
+    }
+
+    fn fence_alone(&self, nth: usize, shard: Nth) -> Option<Part> {
+        let run = self.relays[nth].run(shard)?;
+        match run.machine.todo() {
+            Todo::WriteFence { expect, fence } if run.wire == Wire::Quiet => Some(Part {
+                shard,
                 expect,
                 fence,
                 events: Vec::new(),
                 life: run.life,
-            });
+            }),
+            _ => None,
         }
     }
 
-    fn send_rows(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let reader = self.relays[nth].writer(nth)?;
-        let mut rows = self.db.next_rows(reader, BATCH_MAX, mutant);
-        let impossible = |row: &Event| self.spoiled && row.number == 1;
-        match rows.iter().position(impossible) {
-            Some(0) => {
-                self.relays[nth].run_mut()?.wire = Wire::Judged(rows[0]);
-                return Some(());
-            }
-            Some(count) => rows.truncate(count),
-            None => {}
+    fn send(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
+        if let Some(part) = self.fence_alone(nth, shard) {
+            return self.dispatch(nth, vec![part]);
+        }
+        let rows = self.rows(nth, shard, mutant)?;
+        if let Some(first) = rows.first().filter(|row| self.is_impossible(row)) {
+            self.relays[nth].run_mut(shard)?.wire = Wire::Judged(*first);
+            return Some(());
         }
         if rows.is_empty() {
-            return self.settle_postponed(nth, mutant);
+            return self.settle_postponed(nth, shard, mutant);
         }
-        self.send(nth, rows)?;
+        let part = self.part(nth, shard, rows)?;
         if mutant == Mutant::MarkBeforeAck {
-            let writer = self.relays[nth].writer(nth)?;
-            let Wire::Sent(parcel) = &self.relays[nth].run()?.wire else {
-                return None;
-            };
-            let placed = placed(parcel.expect.after(1), &parcel.fence);
+            let writer = self.relays[nth].writer(nth, shard)?;
+            let placed = placed(part.expect.after(1), &part.fence);
             self.db.settle(writer, &placed, mutant);
         }
-        Some(())
+        self.dispatch(nth, vec![part])
     }
 
-    pub(crate) fn send(&mut self, nth: usize, rows: Vec<Event>) -> Option<()> {
-        let run = self.relays[nth].run_mut()?;
+    /// Sends what both shards have to send, a fence or rows behind one, in one batch.
+    pub(crate) fn send_together(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
+        let mut parts = Vec::new();
+        for shard in 0..2 {
+            let part = if let Some(part) = self.fence_alone(nth, shard) {
+                part
+            } else {
+                let rows = self.rows(nth, shard, mutant)?;
+                let first = rows.first()?;
+                if self.is_impossible(first) {
+                    return None;
+                }
+                self.part(nth, shard, rows)?
+            };
+            parts.push(part);
+        }
+        self.dispatch(nth, parts)
+    }
+
+    /// The rows that a shard's next batch may have; the first one alone if it cannot be sent.
+    fn rows(&self, nth: usize, shard: Nth, mutant: Mutant) -> Option<Vec<Event>> {
+        let reader = self.relays[nth].writer(nth, shard)?;
+        let mut rows = self.db.next_rows(reader, BATCH_MAX, mutant);
+        let impossible = rows.iter().position(|row| self.is_impossible(row));
+        rows.truncate(impossible.unwrap_or(rows.len()).max(1));
+        Some(rows)
+    }
+
+    fn is_impossible(&self, row: &Event) -> bool {
+        self.spoiled && row.number == 1
+    }
+
+    /// A fence and rows behind it.
+    pub(crate) fn part(&self, nth: usize, shard: Nth, rows: Vec<Event>) -> Option<Part> {
+        let run = self.relays[nth].run(shard)?;
         let refs = rows.iter().map(|row| row.event_ref()).collect();
         let (expect, fence) = run.machine.begin_batch(refs)?;
-        run.wire = Wire::Sent(Parcel {
+        Some(Part {
+            shard,
             expect,
             fence,
             events: rows,
             life: run.life,
-        });
-        Some(())
+        })
     }
 
-    /// What a relay has sent reaches the broker, and the answer comes back. Had the relay not heard
-    /// it yet, nobody else could tell; and that it never hears it is a batch that arrives late.
-    pub(crate) fn arrive(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let life = self.life;
-        let run = self.relays[nth].run_mut()?;
-        let Wire::Sent(parcel) = std::mem::replace(&mut run.wire, Wire::Quiet) else {
-            return None;
-        };
-        let stored = self.stream.store(&parcel, life, mutant != Mutant::NoFence);
-        let sent = parcel.fence.events;
-        let Some(at) = stored else {
-            return self.told(nth, Answer::Refused, sent, mutant);
-        };
-        run.life = life;
-        run.machine.answered(Answer::Stored(at), sent);
-        if mutant == Mutant::NextBatchBeforeDelete
-            && run.postponed.is_empty()
-            && let Todo::Settle(found) = run.machine.todo()
-        {
-            run.postponed = found.placed().collect();
-            run.machine.settled(true);
-        }
-        Some(())
-    }
-
-    /// The batch was refused, or no answer came.
-    pub(crate) fn told(
-        &mut self,
-        nth: usize,
-        answer: Answer,
-        sent: Vec<EventRef>,
-        mutant: Mutant,
-    ) -> Option<()> {
-        let run = self.relays[nth].run_mut()?;
-        run.check = None;
-        match (mutant, run.machine.holding()) {
-            (Mutant::GuessNotStored, Some(_)) => {}
-            (Mutant::GuessStored, Some(at)) if !sent.is_empty() => {
-                run.machine.answered(Answer::Stored(at.after(1)), sent);
-            }
-            (Mutant::NothingIsLate, _) => run.machine.answered(Answer::Refused, sent),
-            _ => run.machine.answered(answer, sent),
-        }
-        Some(())
-    }
-
-    fn settle(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let held = self.settle_in_database(nth, mutant)?;
-        let run = self.relays[nth].run_mut()?;
+    fn settle(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
+        let held = self.settle_in_database(nth, shard, mutant)?;
+        let run = self.relays[nth].run_mut(shard)?;
         run.machine.settled(held);
-        self.settle_postponed(nth, mutant);
+        self.settle_postponed(nth, shard, mutant);
         Some(())
     }
 
     /// The statement alone, whose answer may get lost.
-    pub(crate) fn settle_in_database(&mut self, nth: usize, mutant: Mutant) -> Option<bool> {
-        let writer = self.relays[nth].writer(nth)?;
-        let run = self.relays[nth].run()?;
+    pub(crate) fn settle_in_database(
+        &mut self,
+        nth: usize,
+        shard: Nth,
+        mutant: Mutant,
+    ) -> Option<bool> {
+        let writer = self.relays[nth].writer(nth, shard)?;
+        let run = self.relays[nth].run(shard)?;
         let Todo::Settle(found) = run.machine.todo() else {
             return None;
         };
@@ -182,9 +203,9 @@ impl World {
         Some(held)
     }
 
-    fn settle_postponed(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let writer = self.relays[nth].writer(nth)?;
-        let placed = std::mem::take(&mut self.relays[nth].run_mut()?.postponed);
+    fn settle_postponed(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
+        let writer = self.relays[nth].writer(nth, shard)?;
+        let placed = std::mem::take(&mut self.relays[nth].run_mut(shard)?.postponed);
         if placed.is_empty() {
             return None;
         }
@@ -192,14 +213,14 @@ impl World {
         Some(())
     }
 
-    fn bury(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let writer = self.relays[nth].writer(nth)?;
-        let run = self.relays[nth].run_mut()?;
+    fn bury(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
+        let writer = self.relays[nth].writer(nth, shard)?;
+        let run = self.relays[nth].run_mut(shard)?;
         let Wire::Judged(event) = std::mem::replace(&mut run.wire, Wire::Quiet) else {
             return None;
         };
         if !self.db.bury(writer, event, mutant) {
-            self.let_go(nth);
+            self.let_go(nth, shard);
         }
         Some(())
     }

@@ -8,18 +8,20 @@ use outbox_relay::shard::machine::{Machine, Todo};
 use uuid::Uuid;
 
 use crate::database::Writer;
-use crate::event::Event;
-use crate::stream::Parcel;
+use crate::event::{Event, Nth};
+use crate::stream::{Parcel, Part};
 
 /// A relay. A crash takes all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Relay {
     /// The stream's generation as it was last seen; `None` before the first look.
     pub(crate) facts: Option<i64>,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: [Option<Held>; 2],
+    /// Batches on their way to the broker whose answers are waited for.
+    pub(crate) flights: Vec<Parcel>,
 }
 
-/// The shard, as far as this relay knows it is its own.
+/// A shard, as far as this relay knows it is its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     pub(crate) lease: Lease,
@@ -61,8 +63,11 @@ pub(crate) struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
     Quiet,
-    /// A batch is on its way to the broker.
-    Sent(Parcel),
+    /// A part of a batch is on its way to the broker.
+    Sent,
+    /// A part of a batch got no answer, and what is found out about the first part of the batch,
+    /// which expected its last fence there, is taken for true of this one: of a mutant.
+    Following(Part, StreamSeq),
     /// An event that was read cannot be published.
     Judged(Event),
 }
@@ -82,8 +87,8 @@ pub(crate) enum Move {
     Take,
     /// Reads the fence and judges it.
     ReadFence,
-    /// Reads rows and sends them, or finds that the first cannot be sent.
-    SendRows,
+    /// Reads rows and sends them, or finds that the first cannot be sent; or sends the own fence.
+    Send,
     /// Settles what stands in the stream.
     Settle,
     /// Buries what it has judged.
@@ -98,9 +103,9 @@ pub(crate) enum Move {
 
 impl Relay {
     /// The next move of its own accord, `None` if it waits for somebody.
-    pub(crate) fn next_move(&self) -> Option<Move> {
+    pub(crate) fn next_move(&self, shard: Nth) -> Option<Move> {
         let facts = self.facts?;
-        let Some(held) = &self.held else {
+        let Some(held) = &self.held[shard] else {
             return Some(Move::Take);
         };
         match &held.job {
@@ -110,35 +115,43 @@ impl Relay {
         }
     }
 
-    pub(crate) fn run(&self) -> Option<&Run> {
-        match &self.held.as_ref()?.job {
+    pub(crate) fn run(&self, shard: Nth) -> Option<&Run> {
+        match &self.held[shard].as_ref()?.job {
             Job::Run(run) => Some(run),
             _ => None,
         }
     }
 
-    pub(crate) fn run_mut(&mut self) -> Option<&mut Run> {
-        match &mut self.held.as_mut()?.job {
+    pub(crate) fn run_mut(&mut self, shard: Nth) -> Option<&mut Run> {
+        match &mut self.held[shard].as_mut()?.job {
             Job::Run(run) => Some(run),
             _ => None,
         }
+    }
+
+    /// The run that waits to be told what became of a part of a batch, if it still does.
+    pub(crate) fn waiting(&mut self, part: &Part) -> Option<&mut Run> {
+        let run = self.run_mut(part.shard)?;
+        let waits = run.wire == Wire::Sent && run.machine.epoch() == part.fence.epoch;
+        waits.then_some(run)
     }
 
     /// Whether the stream is known to have another generation than the machine was made for.
-    pub(crate) fn is_outdated(&self) -> bool {
-        self.run()
+    pub(crate) fn is_outdated(&self, shard: Nth) -> bool {
+        self.run(shard)
             .is_some_and(|run| self.facts != Some(run.generation) && run.wire == Wire::Quiet)
     }
 
-    /// Under which lease the relay of that index writes.
-    pub(crate) fn writer(&self, owner: usize) -> Option<Writer> {
-        let held = self.held.as_ref()?;
+    /// Under which lease the relay of that index writes to a shard.
+    pub(crate) fn writer(&self, owner: usize, shard: Nth) -> Option<Writer> {
+        let held = self.held[shard].as_ref()?;
         let generation = match &held.job {
             Job::Run(run) => run.generation,
             _ => held.lease.generation,
         };
         Some(Writer {
             owner,
+            shard,
             epoch: held.lease.epoch,
             generation,
         })
@@ -159,14 +172,14 @@ impl Run {
 
     fn next_move(&self) -> Option<Move> {
         match &self.wire {
-            Wire::Sent(_) => None,
+            Wire::Sent | Wire::Following(..) => None,
             Wire::Judged(_) => Some(Move::Bury),
             Wire::Quiet => match self.machine.todo() {
                 Todo::ReadFence => Some(Move::ReadFence),
                 Todo::Settle(_) => Some(Move::Settle),
                 Todo::End(_) => Some(Move::End),
-                Todo::WriteFence { .. } => None,
-                Todo::Publish if self.machine.verified() => Some(Move::SendRows),
+                Todo::WriteFence { .. } => Some(Move::Send),
+                Todo::Publish if self.machine.verified() => Some(Move::Send),
                 Todo::Publish if self.check.is_none() => Some(Move::Compare),
                 Todo::Publish => Some(Move::Republish),
             },

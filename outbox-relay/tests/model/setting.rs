@@ -5,15 +5,14 @@ use stateright::{Model, Property};
 use crate::faults::{FAULTS, Faults};
 use crate::mutant::Mutant;
 use crate::properties;
-use crate::world::{Step, World};
+use crate::world::{Scope, Step, World};
 
 /// What is checked: the protocol or a mutant of it, under some faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setting {
     pub(crate) faults: Faults,
     pub(crate) mutant: Mutant,
-    /// Three events of two keys, or two of one.
-    pub(crate) two_keys: bool,
+    pub(crate) scope: Scope,
     /// Whether it is also checked, in every state, that a relay left alone gets everything out.
     pub(crate) drains: bool,
 }
@@ -23,7 +22,7 @@ impl Model for Setting {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.faults, self.two_keys)]
+        vec![World::new(self.faults, self.scope)]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {

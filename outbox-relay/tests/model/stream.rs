@@ -4,11 +4,20 @@ use outbox_relay::identity::entity::Sighting;
 use outbox_relay::shard::fence::{Fence, StoredFence, StreamSeq};
 use outbox_relay::verify::entity::Placed;
 
-use crate::event::{Event, shard};
+use crate::event::{Event, Nth, shard};
 
 /// A fenced batch: stored whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Parcel {
+    pub(crate) parts: Vec<Part>,
+    /// Whether the server has all of it but the end, which commits it.
+    pub(crate) begun: bool,
+}
+
+/// A shard's part of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Part {
+    pub(crate) shard: Nth,
     pub(crate) expect: StreamSeq,
     pub(crate) fence: Fence,
     pub(crate) events: Vec<Event>,
@@ -16,10 +25,21 @@ pub(crate) struct Parcel {
     pub(crate) life: u8,
 }
 
+/// How many fences of a batch the server is told to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fenced {
+    /// All of them.
+    All,
+    /// The first one alone.
+    First,
+    /// None.
+    None,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Message {
-    /// With the life of the stream in which it was stored.
-    Fence(Fence, u8),
+    /// A shard's, with the life of the stream in which it was stored.
+    Fence(Nth, Fence, u8),
     /// A fence that a later one has rolled up.
     RolledUp,
     Event(Event),
@@ -56,11 +76,11 @@ impl Stream {
         }
     }
 
-    /// The last message on the shard's fence subject.
-    pub(crate) fn last_fence(&self) -> Option<StoredFence> {
+    /// The last message on a shard's fence subject.
+    pub(crate) fn last_fence(&self, nth: Nth) -> Option<StoredFence> {
         self.kept()
             .filter_map(|(at, message)| match message {
-                Message::Fence(fence, _) => Some(StoredFence {
+                Message::Fence(shard, fence, _) if *shard == nth => Some(StoredFence {
                     at,
                     fence: fence.clone(),
                 }),
@@ -69,38 +89,55 @@ impl Stream {
             .last()
     }
 
-    /// Stores a batch if the last fence stands where it expects it; gives the position of its own.
+    /// Whether the shard's last fence stands where a part of a batch expects it.
     ///
     /// A stream that lost its end gives positions again. That another fence has come to stand
     /// exactly where the sender had seen one before is left out: see ADR 110.
-    pub(crate) fn store(&mut self, parcel: &Parcel, life: u8, fenced: bool) -> Option<StreamSeq> {
-        let last = self.last_fence().map_or(StreamSeq(0), |fence| fence.at);
-        if fenced && (last != parcel.expect || self.life_of_last_fence() > parcel.life) {
-            return None;
-        }
-        for message in &mut self.log {
-            if matches!(message, Message::Fence(..)) {
-                *message = Message::RolledUp;
-            }
-        }
-        self.log.push(Message::Fence(parcel.fence.clone(), life));
-        let at = StreamSeq(self.log.len() as u64);
-        self.log
-            .extend(parcel.events.iter().copied().map(Message::Event));
-        Some(at)
+    pub(crate) fn awaits(&self, part: &Part) -> bool {
+        let last = self.last_fence(part.shard);
+        let at = last.map_or(StreamSeq(0), |fence| fence.at);
+        at == part.expect && self.life_of_last_fence(part.shard) <= part.life
     }
 
-    fn life_of_last_fence(&self) -> u8 {
+    /// Whether a batch is stored if it is committed now.
+    pub(crate) fn accepts(&self, parcel: &Parcel, fenced: Fenced) -> bool {
+        let looked_at = match fenced {
+            Fenced::All => parcel.parts.len(),
+            Fenced::First => 1,
+            Fenced::None => 0,
+        };
+        let mut parts = parcel.parts.iter().take(looked_at);
+        parts.all(|part| self.awaits(part))
+    }
+
+    /// Stores a batch whole; gives the position of its first message.
+    pub(crate) fn store(&mut self, parcel: &Parcel, life: u8) -> StreamSeq {
+        let at = StreamSeq(self.log.len() as u64 + 1);
+        for part in &parcel.parts {
+            for message in &mut self.log {
+                if matches!(message, Message::Fence(shard, ..) if *shard == part.shard) {
+                    *message = Message::RolledUp;
+                }
+            }
+            let fence = Message::Fence(part.shard, part.fence.clone(), life);
+            self.log.push(fence);
+            self.log
+                .extend(part.events.iter().copied().map(Message::Event));
+        }
+        at
+    }
+
+    fn life_of_last_fence(&self, nth: Nth) -> u8 {
         let fences = self.kept().filter_map(|(_, message)| match message {
-            Message::Fence(_, life) => Some(*life),
+            Message::Fence(shard, _, life) if *shard == nth => Some(*life),
             _ => None,
         });
         fences.last().unwrap_or(0)
     }
 
-    /// Limits evict the last fence, and with it all that is older.
-    pub(crate) fn evict_fence(&mut self) {
-        if let Some(fence) = self.last_fence() {
+    /// Limits evict a shard's last fence, and with it all that is older.
+    pub(crate) fn evict_fence(&mut self, nth: Nth) {
+        if let Some(fence) = self.last_fence(nth) {
             self.evicted = usize::try_from(fence.at.0).unwrap_or(usize::MAX);
         }
     }
@@ -122,14 +159,14 @@ impl Stream {
         StreamSeq(self.evicted as u64 + 1)
     }
 
-    /// What a verification reads, up to a known message.
-    pub(crate) fn scan(&self, to: StreamSeq) -> Vec<Placed> {
+    /// What a verification of a shard reads, up to a known message.
+    pub(crate) fn scan(&self, nth: Nth, to: StreamSeq) -> Vec<Placed> {
         self.kept()
             .filter(|(seq, _)| *seq <= to)
             .filter_map(|(seq, message)| match message {
-                Message::Event(event) => Some(Placed {
+                Message::Event(event) if event.key.shard() == nth => Some(Placed {
                     seq,
-                    shard: shard(),
+                    shard: shard(nth),
                     event_id: event.uuid(),
                 }),
                 _ => None,

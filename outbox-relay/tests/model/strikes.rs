@@ -4,10 +4,11 @@ use outbox_relay::identity::entity::Sighting;
 use outbox_relay::shard::machine::Answer;
 
 use crate::database::Database;
+use crate::event::Nth;
 use crate::faults::Fault;
 use crate::mutant::Mutant;
 use crate::relay::{Relay, Wire};
-use crate::stream::Stream;
+use crate::stream::{Parcel, Stream};
 use crate::world::World;
 
 impl World {
@@ -16,15 +17,17 @@ impl World {
         self.left.of(fault) > 0
             && match fault {
                 Fault::Crash(nth) => self.relays[nth] != Relay::default(),
-                Fault::Freeze => self.is_renewed() && !self.db.shard.lapsed,
-                Fault::LoseAnswer(nth) => self.relays[nth].run().is_some(),
-                Fault::EvictFence => self.stream.last_fence().is_some() && self.is_settled_in(),
+                Fault::Freeze(shard) => self.is_renewed(shard) && !self.db.shards[shard].lapsed,
+                Fault::LoseAnswer(nth, shard) => self.relays[nth].run(shard).is_some(),
+                Fault::EvictFence => self.stream.last_fence(0).is_some() && self.is_settled_in(),
                 Fault::CopyStream => self.copies.stream.is_none(),
                 Fault::RestoreStream => self.copies.stream.is_some(),
                 Fault::CopyDatabase => self.copies.database.is_none(),
                 Fault::RestoreDatabase => self.copies.database.is_some(),
                 Fault::Spoil => !self.spoiled,
                 Fault::Retry => !self.db.dead.is_empty(),
+                Fault::RestartBroker => self.relays.iter().any(|relay| !relay.flights.is_empty()),
+                Fault::Abandon(nth) => self.relays[nth].flights.iter().any(|parcel| parcel.begun),
                 Fault::WipeStream | Fault::OrderVerification => true,
             }
     }
@@ -34,13 +37,14 @@ impl World {
         self.left.spend(fault);
         match fault {
             Fault::Crash(nth) => {
-                self.drop_shard(nth);
+                self.drop_shard(nth, 0);
+                self.drop_shard(nth, 1);
                 self.relays[nth] = Relay::default();
             }
-            Fault::Freeze => self.db.shard.lapsed = true,
-            Fault::LoseAnswer(nth) => return self.lose_answer(nth, mutant),
+            Fault::Freeze(shard) => self.db.shards[shard].lapsed = true,
+            Fault::LoseAnswer(nth, shard) => return self.lose_answer(nth, shard, mutant),
             Fault::EvictFence => {
-                self.stream.evict_fence();
+                self.stream.evict_fence(0);
                 self.lost.stream = true;
             }
             Fault::WipeStream => self.lose_stream(self.stream.wiped(), mutant),
@@ -60,6 +64,16 @@ impl World {
                 self.db.retry();
             }
             Fault::OrderVerification => self.order_verification()?,
+            Fault::RestartBroker => {
+                let sent = self.end_connections(mutant);
+                self.late.extend(sent);
+            }
+            Fault::Abandon(nth) => {
+                let flights = &mut self.relays[nth].flights;
+                let begun = flights.iter().position(|parcel| parcel.begun)?;
+                let parcel = flights.remove(begun);
+                self.told(nth, &parcel, Answer::Refused, mutant);
+            }
         }
         Some(())
     }
@@ -68,24 +82,34 @@ impl World {
     fn is_settled_in(&self) -> bool {
         let (generation, _) = self.db.lives();
         let lost = self.db.known().is_lost(&self.stream.sighting());
-        self.db.has_recorded() && self.db.shard.generation == generation && !lost
+        self.db.has_recorded(0) && self.db.shards[0].generation == generation && !lost
     }
 
     /// The relay gives up waiting. A batch that has not arrived may do so later.
-    fn lose_answer(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
-        let run = self.relays[nth].run_mut()?;
-        match std::mem::replace(&mut run.wire, Wire::Quiet) {
-            Wire::Sent(parcel) => {
-                let sent = parcel.fence.events.clone();
+    fn lose_answer(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
+        match self.relays[nth].run(shard)?.wire {
+            Wire::Sent => {
+                // What travels together is lost together: the first shard that waits is enough.
+                let mut flights = self.relays[nth].flights.iter();
+                let flight = flights.position(|parcel| {
+                    let mut relay = self.relays[nth].clone();
+                    let waiting = parcel
+                        .parts
+                        .iter()
+                        .find(|part| relay.waiting(part).is_some());
+                    waiting.is_some_and(|part| part.shard == shard)
+                })?;
+                let parcel = self.relays[nth].flights.remove(flight);
+                self.told(nth, &parcel, Answer::Unclear, mutant);
                 self.late.push(parcel);
-                self.told(nth, Answer::Unclear, sent, mutant)
+                Some(())
             }
             Wire::Quiet => {
                 // The machine is told nothing, and settles again.
-                self.settle_in_database(nth, mutant)?;
+                self.settle_in_database(nth, shard, mutant)?;
                 Some(())
             }
-            Wire::Judged(_) => None,
+            Wire::Judged(_) | Wire::Following(..) => None,
         }
     }
 
@@ -95,25 +119,34 @@ impl World {
         self.life += 1;
         self.lost.stream = true;
         self.late.clear();
+        self.end_connections(mutant);
+    }
+
+    /// No answer comes any more to anything; gives what was on its way.
+    fn end_connections(&mut self, mutant: Mutant) -> Vec<Parcel> {
+        let mut sent = Vec::new();
         for nth in 0..self.relays.len() {
-            if let Some(run) = self.relays[nth].run_mut()
-                && let Wire::Sent(parcel) = &run.wire
-            {
-                let sent = parcel.fence.events.clone();
-                run.wire = Wire::Quiet;
-                self.told(nth, Answer::Unclear, sent, mutant);
+            let flights = std::mem::take(&mut self.relays[nth].flights);
+            for parcel in &flights {
+                self.told(nth, parcel, Answer::Unclear, mutant);
             }
+            sent.extend(flights);
         }
+        sent
     }
 
     /// A copy is older than a lease lasts, and so is what it says of leases.
     fn restore_database(&mut self, copy: Database) {
         self.db = copy;
         self.db.open = None;
-        self.db.shard.lapsed = true;
+        self.db
+            .shards
+            .iter_mut()
+            .for_each(|shard| shard.lapsed = true);
         self.lost.database = true;
         for nth in 0..self.relays.len() {
-            self.drop_shard(nth);
+            self.drop_shard(nth, 0);
+            self.drop_shard(nth, 1);
         }
     }
 

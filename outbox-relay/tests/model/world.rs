@@ -1,10 +1,10 @@
 //! Two relays, one database, one stream, and every step that any of them may take next.
 
 use crate::database::Database;
-use crate::event::Key;
+use crate::event::{KEYS, Key, Nth};
 use crate::faults::{Fault, Faults};
 use crate::mutant::Mutant;
-use crate::relay::{Job, Move, Relay, Wire};
+use crate::relay::{Job, Move, Relay};
 use crate::stream::{Parcel, Stream};
 
 /// Everything there is, at one moment.
@@ -18,8 +18,7 @@ pub(crate) struct World {
     pub(crate) copies: Copies,
     /// Whether event 1 cannot be published.
     pub(crate) spoiled: bool,
-    /// Whether there is a second key.
-    pub(crate) two_keys: bool,
+    pub(crate) scope: Scope,
     /// Events appended so far.
     pub(crate) appended: u8,
     /// How often the stream has lost something.
@@ -28,6 +27,32 @@ pub(crate) struct World {
     pub(crate) lost: Lost,
     /// What may still go wrong.
     pub(crate) left: Faults,
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// Two events of one key.
+    OneKey,
+    /// Three events of two keys.
+    #[default]
+    TwoKeys,
+    /// Two events of one shard and one of another, all there from the beginning. What both shards
+    /// send may travel in one batch, and a batch's end is a step of its own.
+    TwoShards,
+    /// The same with one event of each.
+    TwoShardsOneEach,
+}
+
+impl Scope {
+    pub(crate) fn has_two_shards(self) -> bool {
+        matches!(self, Self::TwoShards | Self::TwoShardsOneEach)
+    }
+
+    /// All shards.
+    pub(crate) fn shards(self) -> std::ops::Range<Nth> {
+        0..1 + usize::from(self.has_two_shards())
+    }
 }
 
 /// Older copies, to be restored.
@@ -53,20 +78,24 @@ pub(crate) enum Step {
     Append(Key),
     /// The transaction that was left open commits.
     CommitLate,
-    /// A relay makes its next move.
-    Relay(usize, Move),
+    /// A relay makes its next move for a shard.
+    Relay(usize, Nth, Move),
+    /// A relay sends one batch for both shards.
+    SendTogether(usize),
+    /// All of a relay's batch but its end reaches the broker.
+    Begin(usize, usize),
     /// A relay's watcher looks at the stream.
     Look(usize),
-    /// A relay drops its machine for a stream of another generation.
-    StartAnew(usize),
-    /// A relay's keeper learns that its lease is another's.
-    Notice(usize),
-    /// What a relay has sent reaches the broker, and the relay hears the answer.
-    Arrive(usize),
+    /// A relay drops its machine of a shard for a stream of another generation.
+    StartAnew(usize, Nth),
+    /// A relay's keeper learns that its lease of a shard is another's.
+    Notice(usize, Nth),
+    /// What a relay has sent reaches the broker, or the end of it, and the relay hears the answer.
+    Arrive(usize, usize),
     /// So does a batch that nobody waits for any more.
     ArriveLate(usize),
     /// The lease of a relay that is no more lapses.
-    Expire,
+    Expire(Nth),
     Fault(Fault),
 }
 
@@ -77,40 +106,52 @@ const PROMPT_EVENTS: usize = 2;
 const EVENTS_MAX: u8 = 3;
 
 impl World {
-    pub(crate) fn new(faults: Faults, two_keys: bool) -> Self {
+    pub(crate) fn new(faults: Faults, scope: Scope) -> Self {
         let stream = Stream::new(1);
         let relay = Relay {
             facts: Some(0),
-            held: None,
+            ..Relay::default()
         };
-        Self {
+        let mut world = Self {
             db: Database::new(&stream.sighting()),
             stream,
             relays: [relay.clone(), relay],
             late: Vec::new(),
             copies: Copies::default(),
             spoiled: false,
-            two_keys,
+            scope,
             appended: 0,
             life: 0,
             lost: Lost::default(),
             left: faults,
+        };
+        let there: &[Key] = match scope {
+            Scope::OneKey | Scope::TwoKeys => &[],
+            Scope::TwoShards => &[Key::Prompt, Key::Prompt, Key::Other],
+            Scope::TwoShardsOneEach => &[Key::Prompt, Key::Other],
+        };
+        for key in there {
+            world.append(*key);
         }
+        world
     }
 
     /// What somebody may do if nothing goes wrong.
     pub(crate) fn regular_steps(&self, steps: &mut Vec<Step>) {
-        let appends = [Key::Prompt, Key::Late].into_iter();
+        let appends = KEYS.into_iter();
         steps.extend(
             appends
                 .filter(|key| self.may_append(*key))
                 .map(Step::Append),
         );
         steps.extend(self.db.open.map(|_| Step::CommitLate));
-        steps.extend(self.db.shard.owner.map(|_| Step::Expire));
+        for shard in self.scope.shards() {
+            steps.extend(self.db.shards[shard].owner.map(|_| Step::Expire(shard)));
+        }
         for nth in 0..self.relays.len() {
             // The relays are alike: that the first one begins leaves out nothing but mirror images.
-            if self.db.shard.epoch.0 > 0 || nth == 0 {
+            let begun = self.db.shards.iter().any(|shard| shard.epoch.0 > 0);
+            if begun || nth == 0 {
                 self.steps_of_relay(nth, steps);
             }
         }
@@ -120,30 +161,54 @@ impl World {
     pub(crate) fn steps_of_relay(&self, nth: usize, steps: &mut Vec<Step>) {
         let relay = &self.relays[nth];
         steps.push(Step::Look(nth));
-        let is_zombie = relay
-            .writer(nth)
-            .is_some_and(|writer| !self.db.holds(writer));
+        for (flight, parcel) in relay.flights.iter().enumerate() {
+            let begins = self.scope.has_two_shards() && !parcel.begun;
+            steps.push(if begins {
+                Step::Begin(nth, flight)
+            } else {
+                Step::Arrive(nth, flight)
+            });
+        }
+        let mut moves = self.scope.shards().map(|shard| relay.next_move(shard));
+        if self.scope.has_two_shards() && moves.all(|what| what == Some(Move::Send)) {
+            steps.push(Step::SendTogether(nth));
+        }
+        for shard in self.scope.shards() {
+            self.steps_of_shard(nth, shard, steps);
+        }
+    }
+
+    fn steps_of_shard(&self, nth: usize, shard: Nth, steps: &mut Vec<Step>) {
+        let relay = &self.relays[nth];
+        let writer = relay.writer(nth, shard);
+        let is_zombie = writer.is_some_and(|writer| !self.db.holds(writer));
         if is_zombie {
-            steps.push(Step::Notice(nth));
+            steps.push(Step::Notice(nth, shard));
         }
         // A zombie begins anew once, and notices then: it looks at its leases every half second.
-        let held = relay.held.as_ref();
+        let held = relay.held[shard].as_ref();
         let may_begin = !is_zombie || held.is_some_and(|held| !held.again);
-        if may_begin && relay.is_outdated() {
-            steps.push(Step::StartAnew(nth));
+        if may_begin && relay.is_outdated(shard) {
+            steps.push(Step::StartAnew(nth, shard));
         }
-        if let Some(Wire::Sent(_)) = relay.run().map(|run| &run.wire) {
-            steps.push(Step::Arrive(nth));
-        }
-        match relay.next_move() {
-            Some(Move::Take) if !self.db.is_free() => {}
-            Some(Move::ReadFence) if relay.run().is_none() && !may_begin => {}
-            what => steps.extend(what.map(|what| Step::Relay(nth, what))),
+        match relay.next_move(shard) {
+            Some(Move::Take) if !self.db.is_free(shard) => {}
+            Some(Move::ReadFence) if relay.run(shard).is_none() && !may_begin => {}
+            what => steps.extend(what.map(|what| Step::Relay(nth, shard, what))),
         }
     }
 
     /// The world after a step; `None` if it cannot be taken, or changes nothing.
     pub(crate) fn after(&self, step: Step, mutant: Mutant) -> Option<Self> {
+        // These change nothing most of the time, and need no copy of the world to see it.
+        let changes = match step {
+            Step::Look(nth) => self.has_news(nth),
+            Step::Expire(shard) => self.lapses(shard),
+            _ => true,
+        };
+        if !changes {
+            return None;
+        }
         let mut next = self.clone();
         next.take_step(step, mutant)?;
         for nth in 0..next.relays.len() {
@@ -160,29 +225,38 @@ impl World {
                 self.db.commit(event);
                 Some(())
             }
-            Step::Relay(nth, what) => self.make_move(nth, what, mutant),
-            Step::Look(nth) => self.look(nth),
-            Step::StartAnew(nth) => {
-                let held = self.relays[nth].held.as_mut()?;
+            Step::Relay(nth, shard, what) => self.make_move(nth, shard, what, mutant),
+            Step::SendTogether(nth) => self.send_together(nth, mutant),
+            Step::Begin(nth, flight) => {
+                self.begin(nth, flight, mutant);
+                Some(())
+            }
+            Step::Look(nth) => {
+                self.look(nth);
+                Some(())
+            }
+            Step::StartAnew(nth, shard) => {
+                let held = self.relays[nth].held[shard].as_mut()?;
                 held.job = Job::Fresh;
                 held.again = true;
                 Some(())
             }
-            Step::Notice(nth) => {
-                self.drop_shard(nth);
+            Step::Notice(nth, shard) => {
+                self.drop_shard(nth, shard);
                 Some(())
             }
-            Step::Arrive(nth) => self.arrive(nth, mutant),
+            Step::Arrive(nth, flight) => {
+                self.arrive(nth, flight, mutant);
+                Some(())
+            }
             Step::ArriveLate(nth) => {
                 let parcel = self.late.remove(nth);
-                let fenced = mutant != Mutant::NoFence;
-                self.stream.store(&parcel, self.life, fenced)?;
+                self.commit(&parcel, mutant)?;
                 Some(())
             }
-            Step::Expire => {
-                let lapses = !self.is_renewed() && !self.db.shard.lapsed;
-                self.db.shard.lapsed = true;
-                lapses.then_some(())
+            Step::Expire(shard) => {
+                self.db.shards[shard].lapsed = true;
+                Some(())
             }
             Step::Fault(fault) => self.strike(fault, mutant),
         }
@@ -190,9 +264,10 @@ impl World {
 
     fn may_append(&self, key: Key) -> bool {
         let rows = self.db.committed.iter().filter(|event| event.key == key);
-        let room = match key {
-            Key::Prompt => rows.count() < PROMPT_EVENTS,
-            Key::Late => self.two_keys && rows.count() == 0 && self.db.open.is_none(),
+        let room = match (key, self.scope) {
+            (Key::Prompt, Scope::OneKey | Scope::TwoKeys) => rows.count() < PROMPT_EVENTS,
+            (Key::Late, Scope::TwoKeys) => rows.count() == 0 && self.db.open.is_none(),
+            _ => false,
         };
         room && self.appended < EVENTS_MAX
     }
@@ -207,15 +282,21 @@ impl World {
         Some(())
     }
 
-    /// A look at the stream. One that shows nothing new is left out.
-    fn look(&mut self, nth: usize) -> Option<()> {
-        let seen = self.stream.sighting();
+    /// Whether a look at the stream shows anything new. One that does not is left out.
+    fn has_news(&self, nth: usize) -> bool {
         let known = self.db.known();
-        if self.relays[nth].facts == Some(known.generation) && !known.is_lost(&seen) {
-            return None;
-        }
-        self.db.look(&seen);
+        let is_seen = self.relays[nth].facts == Some(known.generation);
+        !is_seen || known.is_lost(&self.stream.sighting())
+    }
+
+    fn lapses(&self, shard: Nth) -> bool {
+        let row = &self.db.shards[shard];
+        row.owner.is_some() && !row.lapsed && !self.is_renewed(shard)
+    }
+
+    /// A look at the stream.
+    fn look(&mut self, nth: usize) {
+        self.db.look(&self.stream.sighting());
         self.relays[nth].facts = Some(self.db.identity.generation);
-        Some(())
     }
 }

@@ -227,6 +227,7 @@ impl Logged {
         event.insert("by".to_owned(), json!(self.by));
         event.insert("ply".to_owned(), json!(moment.ruleset.ply(&moment.scene)));
         event.insert("at_ms".to_owned(), json!(moment.at_ms));
+        mutants::told(&mut event, moment);
         event
     }
 

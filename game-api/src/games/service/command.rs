@@ -14,6 +14,7 @@ use super::{Games, may_see, not_found};
 use crate::games::entity::{self, Action, Change, CommitTimes, Game, GameStatus, Logged, Refused};
 use crate::games::feed::Committed;
 use crate::games::repo::{self, CommitRow, Outcome};
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 use crate::rules::{Seat, ViewClass};
 
@@ -117,7 +118,7 @@ impl Games {
                 Err(why) => {
                     return match self.made_before(&game, player, seat, request).await? {
                         Some(accepted) => Ok(accepted),
-                        None => Err(refused(why)),
+                        None => Err(mutants::refused(refused(why), &game)),
                     };
                 }
             };
@@ -295,6 +296,7 @@ impl Games {
         trace: TraceContext,
     ) -> Arc<Logged> {
         let after = game.after(change, times);
+        mutants::committed(&after);
         let logged = Arc::new(Logged {
             game: game.id,
             event_id,

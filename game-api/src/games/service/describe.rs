@@ -11,6 +11,7 @@ use super::Games;
 use crate::database::{Failures, bounded};
 use crate::games::entity::Game;
 use crate::games::repo;
+use crate::mutants;
 use crate::problem::Problem;
 
 impl Games {
@@ -55,6 +56,7 @@ fn object(game: &Game, names: &HashMap<PlayerId, String>, viewer: Option<PlayerI
     let player = |id: Option<PlayerId>| {
         id.map(|id| json!({"id": id, "name": names.get(&id).map_or("", String::as_str)}))
     };
+    mutants::described(game);
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(game.id));
     object.insert("ruleset".to_owned(), json!(game.ruleset.name()));

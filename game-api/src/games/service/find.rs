@@ -8,6 +8,7 @@ use super::{Games, may_see, not_found};
 use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, GameStatus};
 use crate::games::repo::{self, LobbyPosition};
+use crate::mutants;
 use crate::problem::Problem;
 
 impl Games {
@@ -62,8 +63,9 @@ impl Games {
         after: Option<LobbyPosition>,
         limit: i64,
     ) -> Result<Vec<Game>, Problem> {
-        bounded(repo::lobby(&self.0.pool, status, after, limit))
+        let games = bounded(repo::lobby(&self.0.pool, status, after, limit))
             .await
-            .map_err(|error| Failures::read(&error))
+            .map_err(|error| Failures::read(&error))?;
+        Ok(mutants::lobby(status, games))
     }
 }

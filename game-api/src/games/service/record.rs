@@ -7,6 +7,7 @@ use super::Games;
 use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, Logged, Seq};
 use crate::games::repo;
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 use crate::rules::ViewClass;
 
@@ -47,7 +48,10 @@ fn entry(logged: &Logged) -> Value {
     let moment = &logged.moment;
     let views: Map<String, Value> = ViewClass::ALL
         .into_iter()
-        .map(|class| (class.as_str().to_owned(), Value::Object(moment.view(class))))
+        .map(|class| {
+            let view = mutants::recorded(moment.view(class), moment, class);
+            (class.as_str().to_owned(), Value::Object(view))
+        })
         .collect();
     json!({
         "seq": moment.seq,

@@ -12,6 +12,7 @@ use crate::database::{Failures, bounded};
 use crate::games::entity::GameStatus;
 use crate::games::repo as games_repo;
 use crate::gateway::Gateway;
+use crate::mutants;
 use crate::problem::Problem;
 use repo::Standing;
 
@@ -77,9 +78,17 @@ impl Players {
             return Ok(());
         }
         let standings = repo::standings(gateway.pool(), players, since, GAMES_MAX);
-        let standings = bounded(standings)
+        let mut standings = bounded(standings)
             .await
             .map_err(|error| Failures::read(&error))?;
+        for (player, game) in mutants::watched_by(players) {
+            let status = GameStatus::Active;
+            standings.push(Standing {
+                player,
+                game,
+                status,
+            });
+        }
         let described = self.describe(gateway, &standings, since.is_none()).await?;
         let mut own: HashMap<PlayerId, Vec<Standing>> = HashMap::new();
         for standing in standings {
@@ -116,6 +125,7 @@ impl Players {
         let described = gateway.games().describe_all(&games, None).await?;
         let with_code = games.iter().zip(described).map(|(game, mut value)| {
             value["code"] = json!(game.code);
+            mutants::own_game(game, &mut value);
             (game.id, value)
         });
         Ok(with_code.collect())

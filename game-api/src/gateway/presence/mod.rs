@@ -131,7 +131,7 @@ impl Presence {
     /// A connection has opened the game, until what this gives is dropped.
     #[must_use]
     pub fn enter(&self, game: &Game, player: Option<PlayerId>) -> Present {
-        mutants::entered(game.id, player);
+        mutants::entered(game, player);
         let key = Key {
             game: game.id,
             viewer: player.map_or(Viewer::Anonymous, Viewer::Player),
