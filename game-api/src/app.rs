@@ -78,8 +78,8 @@ impl App {
         let gateway = Gateway::start(Parts {
             pool: pool.clone(),
             games: games.clone(),
-            nats: nats.client.clone(),
-            link: Link::new(nats.connected.clone()),
+            events: nats.events.clone(),
+            link: Link::new(nats.connected()),
             cursors: cursors.clone(),
             metrics: metrics.clone(),
             life: life.clone(),

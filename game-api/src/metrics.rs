@@ -25,6 +25,9 @@ pub const ACTIONS: [&str; 10] = [
 /// Label values of `game_commands_total{outcome}` beside the reasons of a refusal.
 pub const OUTCOMES: [&str; 2] = ["accepted", "duplicate"];
 
+/// The actions of which there are so many that their counters are at hand.
+const ACCEPTED: [&str; 2] = ["move", "append"];
+
 /// Label values of `gateway_frames_sent_total{kind}`: the server's messages.
 pub const FRAME_KINDS: [&str; 10] = [
     "welcome",
@@ -83,8 +86,10 @@ pub struct Metrics {
     /// response's head; `route` is the template, `unmatched` where there is none.
     pub http_request_duration_seconds: HistogramVec,
     /// `game_commands_total{action,outcome}`: commands by HTTP and WebSocket; `outcome` is
-    /// `accepted`, `duplicate`, or the reason of the refusal.
-    pub game_commands_total: IntCounterVec,
+    /// `accepted`, `duplicate`, or the reason of the refusal. Counted by [`Self::command`].
+    game_commands_total: IntCounterVec,
+    /// Its series of accepted moves and appends, the most frequent.
+    accepted: [IntCounter; 2],
     /// `game_commit_seconds`: one commit statement, with all the commands that it carried.
     pub game_commit_seconds: Histogram,
     /// `game_commit_batch_size`: commands in one commit statement.
@@ -95,8 +100,11 @@ pub struct Metrics {
     pub gateway_connections: IntGauge,
     /// `gateway_subscriptions`: subscriptions of all connections.
     pub gateway_subscriptions: IntGauge,
-    /// `gateway_frames_sent_total{kind}`: messages written to clients.
-    pub gateway_frames_sent_total: IntCounterVec,
+    /// `gateway_frames_sent_total{kind}`: messages written to clients. Counted by
+    /// [`Self::frame_sent`].
+    gateway_frames_sent_total: IntCounterVec,
+    /// Its series, in the order of [`FRAME_KINDS`].
+    frames_sent: [IntCounter; FRAME_KINDS.len()],
     /// `gateway_event_delivery_seconds`: from commit to socket write.
     pub gateway_event_delivery_seconds: Histogram,
     /// `gateway_gaps_total`: holes in a game's sequence that were read from the database.
@@ -121,8 +129,21 @@ impl Metrics {
     ///
     /// # Errors
     /// A name that is not valid or used twice.
+    #[expect(clippy::too_many_lines, reason = "each metric with its help")]
     pub fn new(routes: &[(&str, &str, &str)]) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let game_commands_total = counters(
+            &registry,
+            "game_commands_total",
+            "Commands by action and outcome.",
+            &["action", "outcome"],
+        )?;
+        let gateway_frames_sent_total = counters(
+            &registry,
+            "gateway_frames_sent_total",
+            "Messages written to clients.",
+            &["kind"],
+        )?;
         let metrics = Self {
             http_request_duration_seconds: histograms(
                 &registry,
@@ -131,12 +152,9 @@ impl Metrics {
                 &["method", "route", "status"],
                 &REQUEST_SECONDS,
             )?,
-            game_commands_total: counters(
-                &registry,
-                "game_commands_total",
-                "Commands by action and outcome.",
-                &["action", "outcome"],
-            )?,
+            accepted: ACCEPTED
+                .map(|action| game_commands_total.with_label_values(&[action, OUTCOMES[0]])),
+            game_commands_total,
             game_commit_seconds: histogram(
                 &registry,
                 "game_commit_seconds",
@@ -164,12 +182,9 @@ impl Metrics {
                 "gateway_subscriptions",
                 "Subscriptions of all connections.",
             )?,
-            gateway_frames_sent_total: counters(
-                &registry,
-                "gateway_frames_sent_total",
-                "Messages written to clients.",
-                &["kind"],
-            )?,
+            frames_sent: FRAME_KINDS
+                .map(|kind| gateway_frames_sent_total.with_label_values(&[kind])),
+            gateway_frames_sent_total,
             gateway_event_delivery_seconds: histogram(
                 &registry,
                 "gateway_event_delivery_seconds",
@@ -226,6 +241,30 @@ impl Metrics {
     #[must_use]
     pub fn registry(&self) -> Registry {
         self.registry.clone()
+    }
+
+    /// The series of `game_commands_total` of an action and what it came to. That of an accepted move
+    /// or append is found without looking it up.
+    #[must_use]
+    pub fn command(&self, action: &str, outcome: &str) -> IntCounter {
+        let nth = ACCEPTED.iter().position(|accepted| *accepted == action);
+        match nth {
+            Some(nth) if outcome == OUTCOMES[0] => self.accepted[nth].clone(),
+            _ => self
+                .game_commands_total
+                .with_label_values(&[action, outcome]),
+        }
+    }
+
+    /// Counts a message written to a client, without looking its series up.
+    pub fn frame_sent(&self, kind: &str) {
+        match FRAME_KINDS.iter().position(|known| *known == kind) {
+            Some(nth) => self.frames_sent[nth].inc(),
+            None => self
+                .gateway_frames_sent_total
+                .with_label_values(&[kind])
+                .inc(),
+        }
     }
 
     fn start_at_zero(&self, routes: &[(&str, &str, &str)]) {

@@ -4,16 +4,32 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::Error as _;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 /// A UUID in its usual form alone: `Uuid` itself also takes braces, URNs and bare digits.
-fn hyphenated(text: &str) -> Option<Uuid> {
+pub(crate) fn hyphenated(text: &str) -> Option<Uuid> {
     const HYPHENATED_CHARS: usize = 36;
     (text.len() == HYPHENATED_CHARS)
         .then(|| text.parse().ok())
         .flatten()
+}
+
+/// Reads an id in its usual form, without a copy of its text.
+struct IdText;
+
+impl Visitor<'_> for IdText {
+    type Value = Uuid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a UUID in its usual form of 36 characters")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Uuid, E> {
+        hyphenated(text)
+            .ok_or_else(|| E::custom("an id must be a UUID in its usual form of 36 characters"))
+    }
 }
 
 macro_rules! typed_id {
@@ -51,10 +67,7 @@ macro_rules! typed_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-                hyphenated(&text).map(Self).ok_or_else(|| {
-                    D::Error::custom("an id must be a UUID in its usual form of 36 characters")
-                })
+                deserializer.deserialize_str(IdText).map(Self)
             }
         }
 

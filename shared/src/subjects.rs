@@ -1,6 +1,6 @@
 //! Names on NATS: the stream, its subjects, and the relay's wake-up hint.
 
-use crate::ids::{GameId, PlayerId};
+use crate::ids::{GameId, PlayerId, hyphenated};
 use crate::shard::Shard;
 
 /// The stream that holds every published event.
@@ -19,6 +19,13 @@ pub const WAKE_CHANNEL: &str = "outbox_wake";
 #[must_use]
 pub fn game(id: GameId) -> String {
     format!("events.game.{id}")
+}
+
+/// The game whose events have this subject, if it is one of a game's.
+#[must_use]
+pub fn game_of(subject: &str) -> Option<GameId> {
+    let id = subject.strip_prefix("events.game.")?;
+    hyphenated(id).map(GameId)
 }
 
 /// The outbox key of a game: what orders its events and gives its shard.

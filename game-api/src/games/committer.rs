@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::entity::CommitTimes;
 use super::repo::{CommitRow, Outcome, commit_batch, plan_by_keys};
+use super::wake::Wake;
 use crate::metrics::Metrics;
 
 /// Changes in one statement. At 128 the statement takes a few milliseconds; more only adds to
@@ -52,13 +53,15 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the worker that commits.
+    /// Starts the worker that commits; after each batch that has changed anything it rings for the
+    /// relays.
     #[must_use]
-    pub fn start(pool: PgPool, metrics: Arc<Metrics>, life: &Lifecycle) -> Self {
+    pub fn start(pool: PgPool, metrics: Arc<Metrics>, wake: Wake, life: &Lifecycle) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_CHANGES_MAX);
         let worker = Worker {
             pool,
             metrics,
+            wake,
             queue: receiver,
             waiting: VecDeque::new(),
             connection: None,
@@ -87,6 +90,7 @@ impl Committer {
 struct Worker {
     pool: PgPool,
     metrics: Arc<Metrics>,
+    wake: Wake,
     queue: mpsc::Receiver<Waiting>,
     waiting: VecDeque<Waiting>,
     connection: Option<PoolConnection<Postgres>>,
@@ -128,7 +132,7 @@ impl Worker {
             .game_commit_batch_size
             .observe(rows.len() as f64);
         let started = Instant::now();
-        let results = match self.statement(&rows).await {
+        let results: Vec<Result<Outcome, NotWritten>> = match self.statement(&rows).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(Failure::Batch) if rows.len() > 1 => self.one_by_one(&rows).await,
             Err(_) => vec![Err(NotWritten); rows.len()],
@@ -136,6 +140,12 @@ impl Worker {
         self.metrics
             .game_commit_seconds
             .observe(started.elapsed().as_secs_f64());
+        if results
+            .iter()
+            .any(|result| matches!(result, Ok(Outcome::Committed(_))))
+        {
+            self.wake.ring();
+        }
         for ((tell, answer), result) in waiters.into_iter().zip(results) {
             if let Ok(Outcome::Committed(times)) = result {
                 tell(times);

@@ -248,7 +248,7 @@ async fn record(
 fn seen(app: &App, game: &Game, caller: Caller) -> Map<String, Value> {
     let class = game.class_of(caller.player());
     let n = game.numbers.of(class);
-    let view = game.moment().view(class);
+    let view = game.moment().view(class).members.to_map();
     let mut body = Map::new();
     body.insert("n".to_owned(), json!(n));
     body.insert(

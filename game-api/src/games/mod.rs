@@ -1,6 +1,7 @@
 //! Games: what they are, how a command becomes an event, and where both are kept.
 
 pub mod committer;
+mod copies;
 pub mod entity;
 pub mod feed;
 pub mod flags;

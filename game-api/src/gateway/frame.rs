@@ -3,11 +3,11 @@
 //! An `event` frame is made once per view class and its bytes are shared by all who get it. The
 //! public's `snapshot` is drawn once per state; only the time of sending is put in for each.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use serde::Serialize;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use shared::ids::GameId;
@@ -15,7 +15,12 @@ use shared::ids::GameId;
 use super::cursor::Cursors;
 use crate::games::entity::{Logged, Moment};
 use crate::mutants;
-use crate::rules::ViewClass;
+use crate::rules::{ViewClass, write_json};
+
+/// Bytes of the usual frame.
+const FRAME_BYTES_USUAL: usize = 1024;
+/// Digits of a time, and what ends the object.
+const NOW_BYTES_MAX: usize = 21;
 
 /// Which kind of frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,47 +64,25 @@ pub struct Drawn {
     cursor: Arc<str>,
     at_ms: i64,
     /// The text up to the value of `now_ms`, the last member.
-    head: String,
+    head: Box<[u8]>,
 }
 
 impl Drawn {
     /// The frame, sent at `now_ms` of the database's clock.
     #[must_use]
     pub fn at(&self, now_ms: i64) -> Frame {
-        let mut text = String::with_capacity(self.head.len() + 21);
-        text.push_str(&self.head);
-        let _ = write!(text, "{now_ms}}}");
+        let mut text = Vec::with_capacity(self.head.len() + NOW_BYTES_MAX);
+        text.extend_from_slice(&self.head);
+        write_json(&mut text, &now_ms);
+        text.push(b'}');
         Frame {
             kind: FrameKind::Snapshot,
             n: self.n,
             cursor: Arc::clone(&self.cursor),
-            text: text.into(),
+            text: whole(text),
             at_ms: self.at_ms,
         }
     }
-}
-
-#[derive(Serialize)]
-struct EventFrame<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    topic: &'a str,
-    n: i64,
-    cursor: &'a str,
-    event: Map<String, Value>,
-    view: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct SnapshotFrame<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    topic: &'a str,
-    n: i64,
-    cursor: &'a str,
-    game: &'a Value,
-    view: Map<String, Value>,
-    at_ms: i64,
 }
 
 /// The topic of a game.
@@ -113,19 +96,18 @@ pub fn topic(game: GameId) -> String {
 pub fn event(cursors: &Cursors, logged: &Logged, class: ViewClass) -> Option<Frame> {
     let n = logged.n(class)?;
     let cursor = mutants::cursor(cursors.seal(logged.game, class, n), logged.moment.seq);
-    let text = text_of(&EventFrame {
-        kind: FrameKind::Event.as_str(),
-        topic: &topic(logged.game),
-        n,
-        cursor: &cursor,
-        event: logged.event(class),
-        view: logged.moment.view(class),
-    });
+    let view = logged.moment.view(class);
+    let mut text = head(FrameKind::Event, logged.game, n, &cursor);
+    text.extend_from_slice(b",\"event\":");
+    logged.event(class, view.ply).write_to(&mut text);
+    text.extend_from_slice(b",\"view\":");
+    view.members.write_to(&mut text);
+    text.push(b'}');
     Some(Frame {
         kind: FrameKind::Event,
         n,
         cursor: cursor.into(),
-        text: text.into(),
+        text: whole(text),
         at_ms: logged.moment.at_ms,
     })
 }
@@ -141,23 +123,38 @@ pub fn snapshot(
 ) -> Drawn {
     let n = moment.numbers.of(class);
     let cursor = mutants::cursor(cursors.seal(game, class, n), moment.seq);
-    let mut head = text_of(&SnapshotFrame {
-        kind: FrameKind::Snapshot.as_str(),
-        topic: &topic(game),
-        n,
-        cursor: &cursor,
-        game: described,
-        view: moment.view(class),
-        at_ms: moment.at_ms,
-    });
-    head.pop();
-    head.push_str(",\"now_ms\":");
+    let mut text = head(FrameKind::Snapshot, game, n, &cursor);
+    text.extend_from_slice(b",\"game\":");
+    write_json(&mut text, described);
+    text.extend_from_slice(b",\"view\":");
+    moment.view(class).members.write_to(&mut text);
+    text.extend_from_slice(b",\"at_ms\":");
+    write_json(&mut text, &moment.at_ms);
+    text.extend_from_slice(b",\"now_ms\":");
     Drawn {
         n,
         cursor: cursor.into(),
         at_ms: moment.at_ms,
-        head,
+        head: text.into(),
     }
+}
+
+/// What a frame begins with, its end left open.
+fn head(kind: FrameKind, game: GameId, n: i64, cursor: &str) -> Vec<u8> {
+    let mut text = Vec::with_capacity(FRAME_BYTES_USUAL);
+    // None of these has anything to escape: a cursor is base64url.
+    let written = write!(
+        text,
+        r#"{{"type":"{}","topic":"game:{game}","n":{n},"cursor":"{cursor}""#,
+        kind.as_str()
+    );
+    debug_assert!(written.is_ok(), "a buffer takes what it is given");
+    text
+}
+
+fn whole(text: Vec<u8>) -> Utf8Bytes {
+    Utf8Bytes::try_from(Bytes::from(text))
+        .unwrap_or_else(|_| unreachable!("a frame is put together of texts"))
 }
 
 /// The digest of a view: hexadecimal SHA-256 of its RFC 8785 form.
@@ -168,14 +165,8 @@ pub fn digest(view: &Map<String, Value>) -> String {
     });
     let hash = Sha256::digest(&canonical);
     hash.iter().fold(String::with_capacity(64), |mut hex, b| {
-        let _ = write!(hex, "{b:02x}");
+        let _ = std::fmt::Write::write_fmt(&mut hex, format_args!("{b:02x}"));
         hex
-    })
-}
-
-fn text_of(frame: &impl Serialize) -> String {
-    serde_json::to_string(frame).unwrap_or_else(|error| {
-        unreachable!("a frame has text keys and serializes: {error}");
     })
 }
 

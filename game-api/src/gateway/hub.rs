@@ -1,7 +1,7 @@
 //! The hub: which games are watched on this instance, and what everything here shares.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,10 +24,10 @@ use super::room::{self, Room, Seated};
 use super::turns::Turns;
 use super::{reconciler, repo};
 use crate::games::entity::{Game, Seq};
-use crate::games::feed::Feed;
 use crate::games::read_lane::ReadLane;
 use crate::games::service::Games;
 use crate::metrics::Metrics;
+use crate::nats::{Delivered, Events, Listener};
 use crate::problem::{Problem, Reason};
 
 /// A query for a viewer that takes longer has failed.
@@ -40,8 +40,8 @@ pub struct Parts {
     pub pool: PgPool,
     /// The service that commands go to.
     pub games: Games,
-    /// The connection to NATS.
-    pub nats: async_nats::Client,
+    /// The events of watched games, over NATS.
+    pub events: Events,
     /// Whether it is up.
     pub link: Link,
     /// Seals and opens cursors.
@@ -92,11 +92,24 @@ impl Gateway {
             clock: DatabaseClock::new(Instant::now()),
             rooms: Mutex::default(),
         }));
+        gateway.hear_commits();
+        let listener = Rooms(Arc::downgrade(&gateway.0));
+        gateway.events().start(listener, &life);
         life.spawn_worker("reconciler", reconciler::run(gateway.clone()));
         life.spawn_worker("presence", presence::run(gateway.clone()));
         life.spawn_worker("boards", boards::run(gateway.clone()));
         life.spawn_worker("database clock", measure_clock(gateway.clone()));
         gateway
+    }
+
+    /// Lets the games of this instance tell the rooms of what they commit.
+    fn hear_commits(&self) {
+        let rooms = Rooms(Arc::downgrade(&self.0));
+        self.games().feed().listen(move |committed| {
+            if let Some((gateway, room)) = rooms.room(committed.logged.game) {
+                room.committed(&gateway, committed);
+            }
+        });
     }
 
     /// Takes a place in the game's room, which is opened for the first viewer.
@@ -163,7 +176,7 @@ impl Gateway {
                 .is_some_and(|known| Arc::ptr_eq(known, room))
         {
             rooms.remove(&room.game());
-            self.feed().unwatch(room.game());
+            self.events().unsubscribe(room.game());
         }
         ended
     }
@@ -281,12 +294,8 @@ impl Gateway {
         &self.0.parts.games
     }
 
-    pub(super) fn feed(&self) -> &Feed {
-        self.games().feed()
-    }
-
-    pub(super) fn nats(&self) -> &async_nats::Client {
-        &self.0.parts.nats
+    pub(super) fn events(&self) -> &Events {
+        &self.0.parts.events
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -307,6 +316,34 @@ impl Gateway {
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<GameId, Arc<Room>>> {
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rooms, for those whom the gateway keeps and who must not keep it.
+struct Rooms(Weak<Inner>);
+
+impl Rooms {
+    fn room(&self, game: GameId) -> Option<(Gateway, Arc<Room>)> {
+        let gateway = self.0.upgrade().map(Gateway)?;
+        let room = gateway.rooms().get(&game).cloned()?;
+        Some((gateway, room))
+    }
+}
+
+impl Listener for Rooms {
+    fn hear(&self, game: GameId, message: &Delivered<'_>) -> bool {
+        let room = self.room(game);
+        if let Some((gateway, room)) = &room {
+            room.message(gateway, message);
+        }
+        room.is_some()
+    }
+
+    fn watched(&self) -> Vec<GameId> {
+        let gateway = self.0.upgrade().map(Gateway);
+        gateway.map_or_else(Vec::new, |gateway| {
+            gateway.rooms().keys().copied().collect()
+        })
     }
 }
 

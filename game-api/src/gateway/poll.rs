@@ -76,8 +76,7 @@ pub(super) async fn events(
         }
     }
     for frame in &frames {
-        let sent = &app.metrics.gateway_frames_sent_total;
-        sent.with_label_values(&[frame.kind.as_str()]).inc();
+        app.metrics.frame_sent(frame.kind.as_str());
     }
     Ok(answer(&frames, &subscription.cursor()))
 }

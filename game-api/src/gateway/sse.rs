@@ -154,11 +154,7 @@ impl Viewer {
 
 fn sent(gateway: &Gateway, frame: &Frame, live: bool) -> Event {
     let kind = frame.kind.as_str();
-    gateway
-        .metrics()
-        .gateway_frames_sent_total
-        .with_label_values(&[kind])
-        .inc();
+    gateway.metrics().frame_sent(kind);
     if live {
         gateway.observe_delivery(frame.at_ms, Instant::now());
     }

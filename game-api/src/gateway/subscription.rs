@@ -8,7 +8,6 @@ use axum::extract::ws::Utf8Bytes;
 use futures_util::future::BoxFuture;
 use prometheus::IntGauge;
 use shared::ids::{GameId, PlayerId};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Gateway;
@@ -94,7 +93,8 @@ enum Read {
 pub struct Subscription {
     gateway: Gateway,
     room: Seated,
-    changes: watch::Receiver<u64>,
+    /// Which state of the room was looked at last.
+    seen: u64,
     player: Option<PlayerId>,
     class: ViewClass,
     game_version: u64,
@@ -124,7 +124,7 @@ impl Subscription {
     }
 
     async fn enter(gateway: &Gateway, room: Seated, wanted: Wanted) -> Result<Opened, Problem> {
-        let changes = room.changes();
+        let seen = room.version();
         let known = current(gateway, &room, wanted.player).await?;
         if !may_see(&known.game, wanted.player, wanted.code.as_deref()) {
             return Err(Problem::new(Reason::NotFound, "there is no such game"));
@@ -135,7 +135,7 @@ impl Subscription {
             gateway: gateway.clone(),
             live_after: room.latest_n(class)?,
             room,
-            changes,
+            seen,
             player: wanted.player,
             class,
             game_version: known.version,
@@ -200,7 +200,7 @@ impl Subscription {
     /// # Errors
     /// `unavailable` if they must be read and the database does not answer.
     pub async fn ready(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
-        self.changes.borrow_and_update();
+        self.seen = self.room.version();
         if self.is_reclassified()? {
             return self.read(Read::Snapshot).await;
         }
@@ -244,8 +244,7 @@ impl Subscription {
 
     /// Waits for a change after the last look.
     pub async fn changed(&mut self) {
-        // The sender is in the room, which lives as long as this place in it.
-        let _ = self.changes.changed().await;
+        self.room.changed_from(self.seen).await;
     }
 
     /// The next frames from the log.

@@ -11,7 +11,7 @@ use shared::ids::{GameId, PlayerId};
 use super::private_notes::PrivateNotes;
 use crate::games::entity::{Game, GameStatus, Moment, Seq, Visibility};
 use crate::problem::Problem;
-use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
+use crate::rules::{Members, Refusal, Ruleset, Stored, ViewClass};
 
 /// One way to leak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +136,16 @@ pub(crate) fn drawn_for(class: ViewClass) -> ViewClass {
     class
 }
 
-pub(crate) fn drawn(view: &mut Map<String, Value>, scene: &Stored, class: ViewClass) {
+pub(crate) fn drawn(members: &mut Members, scene: &Stored, class: ViewClass) {
     let (Some(armed), Some(fen)) = (ARMED.get(), fen(scene)) else {
         return;
     };
+    let mut view = members.to_map();
+    leak(*armed, &mut view, &fen, class);
+    *members = view.into();
+}
+
+fn leak(armed: Mutant, view: &mut Map<String, Value>, fen: &[String; 6], class: ViewClass) {
     let has_seat = class.seat().is_some();
     match armed {
         Mutant::Capturer => show_capturer(view, &fen[0]),
@@ -271,10 +277,10 @@ pub(crate) fn watched_by(players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
         .collect()
 }
 
-pub(crate) fn told(event: &mut Map<String, Value>, moment: &Moment) {
+pub(crate) fn told(event: &mut Members, moment: &Moment) {
     let reason = moment.result.as_ref().map(|result| result.reason.as_str());
     if is(Mutant::FlagLastMoves) && reason == Some("flag") {
-        event.insert("last".to_owned(), last_moves(&moment.scene));
+        event.put("last", &last_moves(&moment.scene));
     }
 }
 

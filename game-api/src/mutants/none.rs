@@ -5,7 +5,7 @@ use shared::ids::{GameId, PlayerId};
 
 use crate::games::entity::{Game, GameStatus, Moment, Seq};
 use crate::problem::Problem;
-use crate::rules::{Refusal, Ruleset, Stored, ViewClass};
+use crate::rules::{Members, Refusal, Ruleset, Stored, ViewClass};
 
 /// Which class a view is drawn for.
 pub(crate) const fn drawn_for(class: ViewClass) -> ViewClass {
@@ -13,7 +13,7 @@ pub(crate) const fn drawn_for(class: ViewClass) -> ViewClass {
 }
 
 /// A view that was drawn.
-pub(crate) const fn drawn(_view: &mut Map<String, Value>, _scene: &Stored, _class: ViewClass) {}
+pub(crate) const fn drawn(_view: &mut Members, _scene: &Stored, _class: ViewClass) {}
 
 /// Why a move is refused.
 pub(crate) fn refusal(refusal: Refusal, _state: &Stored, _action: &Map<String, Value>) -> Refusal {
@@ -68,7 +68,7 @@ pub(crate) const fn watched_by(_players: &[PlayerId]) -> Vec<(PlayerId, GameId)>
 }
 
 /// What a frame says of its event.
-pub(crate) const fn told(_event: &mut Map<String, Value>, _moment: &Moment) {}
+pub(crate) const fn told(_event: &mut Members, _moment: &Moment) {}
 
 /// Why a command is refused.
 pub(crate) fn refused(problem: Problem, _game: &Game) -> Problem {

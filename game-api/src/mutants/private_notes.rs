@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::rules::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
+use crate::rules::{Members, Opening, Played, Refusal, Ruleset, Seat, Stored, View, ViewClass};
 
 /// The ruleset `private-notes`: `{"type": "append", "payload": …}` is a turn, and
 /// `{"type": "note", "payload": …}` is written beside it, in one's own turn.
@@ -93,35 +93,26 @@ impl Ruleset for PrivateNotes {
         Ok(notebook.played(&json!({ "payload": payload }), [true; 3]))
     }
 
-    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value> {
+    fn draw(&self, scene: &Stored, class: ViewClass, over: bool) -> View {
         let notebook = notebook(scene);
         let turn = (!over).then(|| notebook.turn());
-        let mut view = Map::new();
-        view.insert("turn".to_owned(), json!(turn));
-        view.insert("ply".to_owned(), json!(notebook.ply));
-        view.insert("last".to_owned(), notebook.last);
+        let mut members = Members::default();
+        members.put("turn", &turn);
+        members.put("ply", &notebook.ply);
+        members.put("last", &notebook.last);
         if class.seat().is_some() {
-            let own = &notebook.notes[class.index()];
-            view.insert("note".to_owned(), own.clone());
+            members.put("note", &notebook.notes[class.index()]);
         }
-        view
+        View {
+            ply: notebook.ply,
+            members,
+        }
     }
 
-    fn ply(&self, scene: &Stored) -> u32 {
-        notebook(scene).ply
-    }
-
-    fn event_members(
-        &self,
-        record: &Stored,
-        by: Seat,
-        class: ViewClass,
-        over: bool,
-    ) -> Map<String, Value> {
+    fn event_members(&self, record: &Stored, by: Seat, class: ViewClass, over: bool) -> Members {
         let own = over || class.seat() == Some(by);
-        let all: Map<String, Value> = record.decode().unwrap_or_default();
-        all.into_iter()
-            .filter(|(name, _)| own || name != "note")
-            .collect()
+        let mut all: Map<String, Value> = record.decode().unwrap_or_default();
+        all.retain(|name, _| own || name != "note");
+        all.into()
     }
 }

@@ -5,12 +5,15 @@
 //! moves and draws views. A new ruleset is one new folder here and one line in [`by_name`].
 
 pub mod fog_chess;
+mod members;
 mod stored;
+mod text;
 pub mod turn_log;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use members::{Members, write_json};
 pub use stored::Stored;
 
 /// One of the two seats of a game.
@@ -176,21 +179,31 @@ pub trait Ruleset: Send + Sync + 'static {
         action: &Map<String, Value>,
     ) -> Result<Played, Refusal>;
 
-    /// The members that this ruleset puts into the view of `class`: board, turn, ply, own legal
-    /// moves … . With `over`, the whole truth: a finished game hides nothing.
-    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value>;
+    /// What this ruleset puts into the view of `class`: board, turn, ply, own legal moves … . With
+    /// `over`, the whole truth: a finished game hides nothing.
+    fn draw(&self, scene: &Stored, class: ViewClass, over: bool) -> View;
 
     /// Half-moves made, as of `scene`.
-    fn ply(&self, scene: &Stored) -> u32;
+    fn ply(&self, scene: &Stored) -> u32 {
+        self.draw(scene, ViewClass::Public, true).ply
+    }
+
+    /// The members of [`Self::draw`], as a tree.
+    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value> {
+        self.draw(scene, class, over).members.to_map()
+    }
 
     /// What a `moved` event's `event` object says of the move to `class`, `by` being the mover.
-    fn event_members(
-        &self,
-        record: &Stored,
-        by: Seat,
-        class: ViewClass,
-        over: bool,
-    ) -> Map<String, Value>;
+    fn event_members(&self, record: &Stored, by: Seat, class: ViewClass, over: bool) -> Members;
+}
+
+/// What one class sees of a scene.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Half-moves made.
+    pub ply: u32,
+    /// The members of the protocol's `view` object, `ply` among them.
+    pub members: Members,
 }
 
 /// The ruleset of that name.

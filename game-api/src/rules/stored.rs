@@ -1,6 +1,6 @@
 //! What a ruleset keeps of a game, in a form that only the ruleset reads.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -19,6 +19,13 @@ impl Stored {
             unreachable!("what a ruleset keeps has text keys and finite numbers: {error}");
         });
         Self(text.into())
+    }
+
+    /// The JSON of nothing, `null`.
+    #[must_use]
+    pub fn none() -> Self {
+        static NONE: LazyLock<Stored> = LazyLock::new(|| Stored::of(&()));
+        NONE.clone()
     }
 
     /// What it is the JSON of.

@@ -75,8 +75,8 @@ fn row(game: &Game, change: entity::Change, actor: PlayerId, command_id: Command
 }
 
 fn move_row(game: &Game, seat: Seat, uci: &str, command_id: CommandId) -> CommitRow {
-    let play = Action::Play(action(&json!({"type": "move", "uci": uci})));
-    let change = entity::decide(game, seat, &play, None).unwrap();
+    let play = action(&json!({"type": "move", "uci": uci}));
+    let change = entity::decide(game, seat, Action::Play(&play), None).unwrap();
     row(game, change, game.player_on(seat).unwrap(), command_id)
 }
 
@@ -139,8 +139,8 @@ async fn event_state_and_outbox_row_go_in_together(pool: PgPool) {
     assert_eq!(outbox_rows(&pool, game.id).await, 3);
     let last = events.last().unwrap();
     assert_eq!(
-        last.moment.view(rules::ViewClass::Black),
-        game.moment().view(rules::ViewClass::Black),
+        last.moment.view(rules::ViewClass::Black).members.to_map(),
+        game.moment().view(rules::ViewClass::Black).members.to_map(),
         "the view drawn from the log is the view drawn from the state"
     );
 }
@@ -163,7 +163,7 @@ async fn each_command_of_a_batch_gets_its_own_answer(pool: PgPool) {
         .unwrap();
     let mut flag = row(
         &good,
-        entity::decide(&good, Seat::White, &Action::Resign, None).unwrap(),
+        entity::decide(&good, Seat::White, Action::Resign, None).unwrap(),
         good.white.unwrap(),
         CommandId::generate(),
     );
@@ -256,8 +256,8 @@ async fn a_fallen_flag_refuses_the_move_and_lets_the_flag_through_once(pool: PgP
 async fn a_zero_character_in_a_payload_fails_nobody(pool: PgPool) {
     let strange = active_game(&pool, "turn-log", None).await;
     let normal = active_game(&pool, "fog-chess", None).await;
-    let append = Action::Play(action(&json!({"type": "append", "payload": "a\u{0}b"})));
-    let change = entity::decide(&strange, Seat::White, &append, None).unwrap();
+    let append = action(&json!({"type": "append", "payload": "a\u{0}b"}));
+    let change = entity::decide(&strange, Seat::White, Action::Play(&append), None).unwrap();
     let batch = [
         row(
             &strange,

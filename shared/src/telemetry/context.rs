@@ -26,17 +26,19 @@ impl TraceContext {
     /// A new trace of which nothing is recorded: only ids.
     #[must_use]
     pub fn unrecorded() -> Self {
-        let (high, low) = uuid_bytes();
-        Self::from_ids(TraceId::from_bytes(high), SpanId::from_bytes(low), false)
+        Self::from_ids(
+            TraceId::from_bytes(random_bytes()),
+            SpanId::from_bytes(random_half()),
+            false,
+        )
     }
 
     /// The same trace under a new span id that is not recorded.
     #[must_use]
     pub fn unrecorded_child(&self) -> Self {
-        let (_, low) = uuid_bytes();
         Self(SpanContext::new(
             self.0.trace_id(),
-            SpanId::from_bytes(low),
+            SpanId::from_bytes(random_half()),
             self.0.trace_flags(),
             false,
             self.0.trace_state().clone(),
@@ -156,16 +158,18 @@ impl TraceContext {
     }
 }
 
-/// Random bytes for a trace id and a span id.
+/// Random bytes for a trace id.
 #[expect(clippy::disallowed_methods, reason = "random bytes, not an id of ours")]
-fn uuid_bytes() -> ([u8; 16], [u8; 8]) {
-    let trace = uuid::Uuid::new_v4().into_bytes();
-    let span = uuid::Uuid::new_v4().into_bytes();
-    // The middle bytes of a v4 UUID hold its version and variant; the last eight keep 62 random
-    // bits, which never are all zero together with a set variant bit.
-    let mut id = [0; 8];
-    id.copy_from_slice(&span[8..]);
-    (trace, id)
+fn random_bytes() -> [u8; 16] {
+    uuid::Uuid::new_v4().into_bytes()
+}
+
+/// Random bytes for a span id. The middle bytes of a v4 UUID hold its version and variant; the last
+/// eight keep 62 random bits, which never are all zero together with a set variant bit.
+fn random_half() -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&random_bytes()[8..]);
+    half
 }
 
 #[cfg(test)]

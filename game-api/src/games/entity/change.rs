@@ -12,10 +12,10 @@ use crate::rules::{Ending, Refusal, Ruleset, Seat, Stored, ViewClass};
 const ABORT_PLIES_MAX: i32 = 2;
 
 /// What a player asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action<'a> {
     /// A move of the ruleset, of the right form.
-    Play(Map<String, Value>),
+    Play(&'a Map<String, Value>),
     /// Gives the game up.
     Resign,
     /// Offers a draw.
@@ -30,12 +30,12 @@ pub enum Action {
     Flag,
 }
 
-impl Action {
+impl<'a> Action<'a> {
     /// Reads an action's form; what is not one of every game's actions is the ruleset's.
     ///
     /// # Errors
     /// [`Refused::Malformed`] with a sentence.
-    pub fn parse(ruleset: &dyn Ruleset, action: &Map<String, Value>) -> Result<Self, Refused> {
+    pub fn parse(ruleset: &dyn Ruleset, action: &'a Map<String, Value>) -> Result<Self, Refused> {
         let Some(kind) = action.get("type").and_then(Value::as_str) else {
             return Err(Refused::Malformed(
                 "action.type must be a string".to_owned(),
@@ -50,7 +50,7 @@ impl Action {
             "flag" => Self::Flag,
             _ => {
                 ruleset.check_form(action)?;
-                return Ok(Self::Play(action.clone()));
+                return Ok(Self::Play(action));
             }
         };
         if action.len() > 1 {
@@ -63,7 +63,7 @@ impl Action {
 
     /// The word for metrics and traces: a closed set, whatever rulesets there are.
     #[must_use]
-    pub const fn label(&self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Play(_) => "move",
             Self::Resign => "resign",
@@ -221,13 +221,13 @@ impl Change {
 pub fn decide(
     game: &Game,
     seat: Seat,
-    action: &Action,
+    action: Action<'_>,
     at: Option<i64>,
 ) -> Result<Change, Refused> {
     if game.status.is_over() {
         return Err(Refused::GameOver);
     }
-    if game.status == GameStatus::Open && *action != Action::Abort {
+    if game.status == GameStatus::Open && action != Action::Abort {
         return Err(Refused::NotStarted);
     }
     let latest = game.numbers.of(ViewClass::from(seat));

@@ -184,6 +184,16 @@ impl Game {
         }
     }
 
+    /// The same without state and scene: who sits there and how it stands.
+    #[must_use]
+    pub fn without_position(&self) -> Self {
+        Self {
+            state: Stored::none(),
+            scene: Stored::none(),
+            ..self.clone()
+        }
+    }
+
     /// What views are drawn from now.
     #[must_use]
     pub fn moment(&self) -> Moment {

@@ -1,12 +1,11 @@
 //! A moment of a game: what every view is drawn from, and one event of the log.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 use shared::ids::{EventId, GameId};
 
 use super::{GameResult, GameStatus};
 use crate::mutants;
-use crate::rules::{Ruleset, Seat, Stored, ViewClass};
+use crate::rules::{Members, Ruleset, Seat, Stored, View, ViewClass};
 
 /// Position of an event in a game's log: 1, 2, 3 … without a hole.
 #[derive(
@@ -107,18 +106,19 @@ impl std::fmt::Debug for Moment {
 impl Moment {
     /// The `view` object of the protocol for `class`: the only way from a scene to a client.
     #[must_use]
-    pub fn view(&self, class: ViewClass) -> Map<String, Value> {
+    pub fn view(&self, class: ViewClass) -> View {
         let class = mutants::drawn_for(class);
-        let mut view = self.ruleset.view(&self.scene, class, self.status.is_over());
+        let mut view = self.ruleset.draw(&self.scene, class, self.status.is_over());
+        let members = &mut view.members;
         if self.status == GameStatus::Open {
             // Nobody is to move until the second seat is taken.
-            view.remove("moves");
-            view.insert("turn".to_owned(), Value::Null);
+            members.remove("moves");
+            members.put("turn", &None::<Seat>);
         }
-        view.insert("clock".to_owned(), json!(self.clock));
-        view.insert("draw_offer".to_owned(), json!(self.draw_offer));
-        view.insert("result".to_owned(), json!(self.result));
-        mutants::drawn(&mut view, &self.scene, class);
+        members.put("clock", &self.clock);
+        members.put("draw_offer", &self.draw_offer);
+        members.put("result", &self.result);
+        mutants::drawn(members, &self.scene, class);
         view
     }
 }
@@ -211,9 +211,10 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// The `event` object of the protocol for `class`: `{kind, by, ply, at_ms, uci?}`.
+    /// The `event` object of the protocol for `class`: `{kind, by, ply, at_ms, uci?}`; `ply` is that
+    /// of the view.
     #[must_use]
-    pub fn event(&self, class: ViewClass) -> Map<String, Value> {
+    pub fn event(&self, class: ViewClass, ply: u32) -> Members {
         let moment = &self.moment;
         let mut event = match (&self.record, self.by) {
             (Some(record), Some(by)) => {
@@ -221,12 +222,12 @@ impl Logged {
                     .ruleset
                     .event_members(record, by, class, moment.status.is_over())
             }
-            _ => Map::new(),
+            _ => Members::default(),
         };
-        event.insert("kind".to_owned(), json!(self.kind));
-        event.insert("by".to_owned(), json!(self.by));
-        event.insert("ply".to_owned(), json!(moment.ruleset.ply(&moment.scene)));
-        event.insert("at_ms".to_owned(), json!(moment.at_ms));
+        event.put("kind", &self.kind);
+        event.put("by", &self.by);
+        event.put("ply", &ply);
+        event.put("at_ms", &moment.at_ms);
         mutants::told(&mut event, moment);
         event
     }

@@ -83,12 +83,8 @@ impl Games {
             Ok(_) => "accepted",
             Err(problem) => problem.reason.as_str(),
         };
-        let labels = [action_label(&request.action), outcome];
-        self.0
-            .metrics
-            .game_commands_total
-            .with_label_values(&labels)
-            .inc();
+        let action = action_label(&request.action);
+        self.0.metrics.command(action, outcome).inc();
         result
     }
 
@@ -99,7 +95,7 @@ impl Games {
         request: &CommandRequest,
         trace: &TraceContext,
     ) -> Result<Accepted, Problem> {
-        let mut copy = self.0.cache.get(&id);
+        let mut copy = self.0.copies.get(id);
         for _ in 0..ATTEMPTS_MAX {
             let (game, fresh) = match copy.take() {
                 Some(game) => (game, false),
@@ -111,7 +107,7 @@ impl Games {
                 Err(_) => continue,
             };
             let action = Action::parse(game.ruleset, &request.action).map_err(refused)?;
-            let change = match entity::decide(&game, seat, &action, request.at) {
+            let change = match entity::decide(&game, seat, action, request.at) {
                 Ok(change) => Arc::new(change),
                 // An old copy refuses nothing.
                 Err(_) if !fresh => continue,
@@ -228,7 +224,7 @@ impl Games {
                     .write(&game, &change, cause, String::new(), trace)
                     .await?;
                 match wrote {
-                    Wrote::Event(_) => return self.0.cache.get(&id).ok_or_else(not_found),
+                    Wrote::Event(_) => return self.0.copies.get(id).ok_or_else(not_found),
                     Wrote::Not(Outcome::Held) => held_pause().await,
                     Wrote::Not(_) => {}
                 }
@@ -282,7 +278,7 @@ impl Games {
         if let Some(logged) = made.get() {
             return Ok((event_id, Wrote::Event(logged.clone())));
         }
-        self.0.cache.invalidate(&game.id);
+        self.0.copies.forget(game.id);
         Ok((event_id, Wrote::Not(outcome)))
     }
 
@@ -312,11 +308,13 @@ impl Games {
             logged: logged.clone(),
             trace,
         });
-        self.0.wake.ring();
         logged
     }
 
     fn set_timer(&self, game: &Game) {
+        if game.clock.is_none() {
+            return;
+        }
         let due_in = game
             .flag_in_ms
             .map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or_default()));
@@ -406,7 +404,8 @@ fn refused(why: Refused) -> Problem {
 /// One text for one action, whatever the order of its members: `serde_json` maps are sorted.
 fn canonical(action: &Map<String, Value>) -> String {
     use sha2::{Digest, Sha256};
-    let text = Value::Object(action.clone()).to_string();
+    let text = serde_json::to_string(action)
+        .unwrap_or_else(|error| unreachable!("it was read as JSON: {error}"));
     if text.len() <= ACTION_BYTES_MAX {
         return text;
     }

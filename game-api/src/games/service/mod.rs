@@ -7,10 +7,8 @@ mod find;
 mod record;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use moka::sync::Cache;
-use shared::ids::{GameId, PlayerId};
+use shared::ids::PlayerId;
 use shared::lifecycle::Lifecycle;
 use sqlx::PgPool;
 
@@ -18,6 +16,7 @@ pub use command::{Accepted, CommandRequest};
 pub use create::{CreateGame, is_code};
 
 use super::committer::Committer;
+use super::copies::Copies;
 use super::entity::{Game, Visibility};
 use super::feed::Feed;
 use super::flags::{self, FlagTimers};
@@ -26,12 +25,6 @@ use super::wake::Wake;
 use crate::database::Failures;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Reason};
-
-/// Copies of games kept. A copy is half a kilobyte, and more by what a turn log holds; one that is
-/// missing costs one query.
-const CACHED_GAMES_MAX: u64 = 20_000;
-/// A copy that nobody used for so long is dropped.
-const CACHED_IDLE_MAX: Duration = Duration::from_mins(10);
 
 /// The games of this deployment. Clones share everything.
 #[derive(Clone, Debug)]
@@ -43,7 +36,7 @@ struct Inner {
     committer: Committer,
     read_lane: ReadLane,
     /// Hints: a copy may be behind, and then its commit is refused.
-    cache: Cache<GameId, Arc<Game>>,
+    copies: Copies,
     feed: Feed,
     wake: Wake,
     timers: FlagTimers,
@@ -62,15 +55,13 @@ impl Games {
         life: &Lifecycle,
     ) -> Self {
         let (timers, queue) = FlagTimers::new();
+        let wake = Wake::start(nats, life);
         let games = Self(Arc::new(Inner {
-            committer: Committer::start(pool.clone(), metrics.clone(), life),
+            committer: Committer::start(pool.clone(), metrics.clone(), wake.clone(), life),
             read_lane: ReadLane::start(pool.clone(), metrics.clone(), life),
-            cache: Cache::builder()
-                .max_capacity(CACHED_GAMES_MAX)
-                .time_to_idle(CACHED_IDLE_MAX)
-                .build(),
+            copies: Copies::new(),
             feed: Feed::default(),
-            wake: Wake::start(nats, life),
+            wake,
             timers,
             failures,
             metrics,
@@ -96,7 +87,7 @@ impl Games {
     }
 
     fn remember(&self, game: Arc<Game>) -> Arc<Game> {
-        self.0.cache.insert(game.id, game.clone());
+        self.0.copies.put(game.clone());
         game
     }
 }

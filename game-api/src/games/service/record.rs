@@ -49,7 +49,8 @@ fn entry(logged: &Logged) -> Value {
     let views: Map<String, Value> = ViewClass::ALL
         .into_iter()
         .map(|class| {
-            let view = mutants::recorded(moment.view(class), moment, class);
+            let view = moment.view(class).members.to_map();
+            let view = mutants::recorded(view, moment, class);
             (class.as_str().to_owned(), Value::Object(view))
         })
         .collect();

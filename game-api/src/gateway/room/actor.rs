@@ -3,22 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Subscriber;
-use futures_util::StreamExt;
-use serde::Deserialize;
 use shared::ids::GameId;
-use shared::subjects;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::log::{LogError, timeline};
+use super::peek::peek;
 use super::timeline::{RING_EVENTS_MAX, Verdict, judge};
 use super::trace::{deliver_span, message_trace};
 use super::{Live, Phase, Room};
 use crate::games::entity::{Logged, Published, Seq};
-use crate::games::feed::{Committed, Watcher};
+use crate::games::feed::Committed;
 use crate::games::read_lane::Opening;
 use crate::gateway::Gateway;
-use crate::gateway::link::Link;
+use crate::nats::Delivered;
 use crate::problem::Reason;
 
 /// How long a room outlives its last viewer: a page being reloaded, or the pause between two long
@@ -26,7 +23,7 @@ use crate::problem::Reason;
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two attempts to read the log while the database is away.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
-/// The client's queue may be full while NATS is away; the room does not wait for it.
+/// A server that is just going may never answer; the room does not wait for it.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a room and its task. The caller holds the lock of the rooms.
@@ -34,10 +31,7 @@ pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
     let room = Arc::new(Room::new(game));
     let follower = Follower {
         room: Arc::clone(&room),
-        commits: gateway.feed().watch(game),
-        link: gateway.link().clone(),
         gateway: gateway.clone(),
-        subscriber: None,
         retry_at: None,
         vacant_until: None,
     };
@@ -49,9 +43,6 @@ pub(in crate::gateway) fn follow(gateway: &Gateway, game: GameId) -> Arc<Room> {
 pub(super) struct Follower {
     pub(super) room: Arc<Room>,
     pub(super) gateway: Gateway,
-    link: Link,
-    commits: Watcher,
-    subscriber: Option<Subscriber>,
     /// When the log or the row is read again after a failure.
     retry_at: Option<Instant>,
     /// When the room ends unless somebody comes.
@@ -60,10 +51,7 @@ pub(super) struct Follower {
 
 /// What woke a room.
 enum Woken {
-    Commit(Committed),
-    Message(Option<async_nats::Message>),
     Bell,
-    Link,
     /// A time that it waited for has come.
     Due,
     Draining,
@@ -76,7 +64,6 @@ enum Task {
     Answer,
     ReadLog,
     ReadRow,
-    Subscribe,
 }
 
 impl Follower {
@@ -89,14 +76,7 @@ impl Follower {
         }
         loop {
             let task = match self.woken().await {
-                Woken::Commit(committed) => self.committed(committed),
-                Woken::Message(Some(message)) => self.message(&message),
-                Woken::Message(None) => {
-                    self.subscriber = None;
-                    None
-                }
                 Woken::Bell => Some(Task::Answer),
-                Woken::Link => Some(Task::Subscribe),
                 Woken::Due if is_over(self.vacant_until) => {
                     if self.end_if_vacant() {
                         return;
@@ -131,7 +111,6 @@ impl Follower {
             Task::Answer => self.bell_rang().await,
             Task::ReadLog => self.read_on().await,
             Task::ReadRow => self.read_row().await,
-            Task::Subscribe => self.link_changed().await,
         }
     }
 
@@ -150,27 +129,16 @@ impl Follower {
         tokio::select! {
             biased;
             () = stopping.cancelled() => Woken::Stopping,
-            committed = self.commits.next() => Woken::Commit(committed),
-            message = next(&mut self.subscriber) => Woken::Message(message),
             () = self.room.bell.notified() => Woken::Bell,
-            () = self.link.changed() => Woken::Link,
             () = at(due) => Woken::Due,
             () = draining.cancelled(), if may_part => Woken::Draining,
         }
     }
 
-    /// Subscribes if NATS is there; if not, the reconciler stands in until it is.
-    async fn subscribe(&mut self) {
-        if self.subscriber.is_some() || !self.link.look() {
-            return;
-        }
-        let nats = self.gateway.nats();
-        let subscribed = timeout(SUBSCRIBE_MAX, async {
-            let subscriber = nats.subscribe(subjects::game(self.room.game)).await.ok()?;
-            nats.flush().await.ok()?;
-            Some(subscriber)
-        });
-        self.subscriber = subscribed.await.ok().flatten();
+    /// What is published from then on is heard; without NATS, the reconciler stands in for it.
+    async fn subscribe(&self) {
+        let subscribed = self.gateway.events().subscribe(self.room.game);
+        let _ = timeout(SUBSCRIBE_MAX, subscribed).await;
     }
 
     /// Reads the game and the end of its log.
@@ -180,78 +148,22 @@ impl Follower {
         let begun = match opening {
             Ok(Some(Opening { game, events })) => timeline(events).map(|timeline| Live {
                 timeline,
-                game,
+                game: Arc::new(game.without_position()),
                 game_version: 0,
             }),
             Ok(None) => return Err(Reason::NotFound),
             Err(error) => Err(error.into()),
         };
         let live = begun.map_err(|error| {
-            self.log_failure(&error);
+            self.room.log_failure(&self.gateway, &error);
             Reason::Unavailable
         })?;
-        self.room.lock().phase = Phase::Live(live);
+        let mut state = self.room.lock();
+        if state.heard_of > live.timeline.seq() {
+            state.log_wanted += 1;
+        }
+        state.phase = Phase::Live(live);
         Ok(())
-    }
-
-    fn committed(&self, committed: Committed) -> Option<Task> {
-        if self.judge(committed.logged.moment.seq) == Verdict::Old {
-            return None;
-        }
-        let _span = deliver_span(&committed.trace, self.room.game);
-        self.apply(committed.logged)
-    }
-
-    fn message(&self, message: &async_nats::Message) -> Option<Task> {
-        /// What is read of a message that is old: most are, on the instance that made them.
-        #[derive(Deserialize)]
-        struct Peek {
-            game_id: GameId,
-            seq: Seq,
-        }
-        let peek = serde_json::from_slice::<Peek>(&message.payload);
-        let Some(peek) = peek.ok().filter(|peek| peek.game_id == self.room.game) else {
-            tracing::warn!(subject = %message.subject, "a message is no event of its game");
-            return None;
-        };
-        if self.judge(peek.seq) == Verdict::Old {
-            return None;
-        }
-        let _span = message_trace(message).map(|trace| deliver_span(&trace, self.room.game));
-        let event = serde_json::from_slice::<Published>(&message.payload).ok();
-        match event.and_then(Published::into_logged) {
-            Some(logged) => self.apply(Arc::new(logged)),
-            // Of a newer release, perhaps; the log knows better.
-            None => Some(Task::ReadLog),
-        }
-    }
-
-    fn judge(&self, seq: Seq) -> Verdict {
-        self.room
-            .seq()
-            .map_or(Verdict::Old, |latest| judge(latest, seq))
-    }
-
-    /// Applies an event that came by itself.
-    fn apply(&self, logged: Arc<Logged>) -> Option<Task> {
-        let game = self.room.game;
-        match self.room.apply(logged) {
-            Ok(Verdict::Applied) => {
-                self.room.announce();
-                self.room.row_is_old().then_some(Task::ReadRow)
-            }
-            Ok(Verdict::Old) => None,
-            Ok(Verdict::Hole) => {
-                self.gateway.metrics().gateway_gaps_total.inc();
-                tracing::debug!(%game, "an event is missing, reading the log");
-                Some(Task::ReadLog)
-            }
-            Err(seq) => {
-                // The log decides what is true.
-                self.log_failure(&LogError::Broken(seq));
-                Some(Task::ReadLog)
-            }
-        }
     }
 
     async fn bell_rang(&mut self) {
@@ -264,6 +176,8 @@ impl Follower {
         };
         if wanted {
             self.read_on().await;
+        } else if self.room.row_is_old() {
+            self.read_row().await;
         }
         let grace = if self.gateway.life().draining().is_cancelled() {
             Duration::ZERO
@@ -271,14 +185,6 @@ impl Follower {
             GRACE
         };
         self.vacant_until = (viewers == 0).then(|| Instant::now() + grace);
-    }
-
-    async fn link_changed(&mut self) {
-        let had = self.subscriber.is_some();
-        self.subscribe().await;
-        if self.subscriber.is_some() && !had {
-            self.read_on().await;
-        }
     }
 
     /// Reads the log to its end, and the row if the game's status has changed.
@@ -297,7 +203,7 @@ impl Follower {
         }
         self.room.announce();
         if let Err(error) = read {
-            self.log_failure(&error);
+            self.room.log_failure(&self.gateway, &error);
             self.retry_at = Some(Instant::now() + RETRY_EVERY);
             return;
         }
@@ -310,7 +216,7 @@ impl Follower {
     /// Reads who sits where and how it stands; the events do not say.
     async fn read_row(&mut self) {
         match self.gateway.read_lane().row(self.room.game).await {
-            Ok(Some(row)) => self.room.take_row(row),
+            Ok(Some(row)) => self.room.take_row(&row),
             Ok(None) | Err(_) => self.retry_at = Some(Instant::now() + RETRY_EVERY),
         }
     }
@@ -328,6 +234,79 @@ impl Follower {
 }
 
 impl Room {
+    /// Takes in what this instance has committed, at once and by the one who committed: one who
+    /// waits for its viewers less. What has to be read is left to the room's task.
+    pub(in crate::gateway) fn committed(&self, gateway: &Gateway, committed: Committed) {
+        if !self.wants(committed.logged.moment.seq) {
+            return;
+        }
+        let _span = deliver_span(&committed.trace, self.game);
+        self.leave_to_task(self.hear(gateway, committed.logged));
+    }
+
+    /// Takes in what came over NATS.
+    pub(in crate::gateway) fn message(&self, gateway: &Gateway, message: &Delivered<'_>) {
+        let Some(seq) = peek(message.payload, self.game) else {
+            tracing::warn!(game = %self.game, "a message is no event of its game");
+            return;
+        };
+        // Most messages are old, on the instance that made them.
+        if !self.wants(seq) {
+            return;
+        }
+        let _span = message_trace(message).map(|trace| deliver_span(&trace, self.game));
+        let event = serde_json::from_slice::<Published>(message.payload).ok();
+        self.leave_to_task(match event.and_then(Published::into_logged) {
+            Some(logged) => self.hear(gateway, Arc::new(logged)),
+            // Of a newer release, perhaps; the log knows better.
+            None => Some(Task::ReadLog),
+        });
+    }
+
+    /// Whether an event is newer than what is known. While the log is being read for the first
+    /// time nothing is known: then it is noted how far there is to read.
+    fn wants(&self, seq: Seq) -> bool {
+        let mut state = self.lock();
+        match &state.phase {
+            Phase::Live(live) => judge(live.timeline.seq(), seq) != Verdict::Old,
+            Phase::Starting => {
+                state.heard_of = state.heard_of.max(seq);
+                false
+            }
+            Phase::Gone(_) => false,
+        }
+    }
+
+    fn leave_to_task(&self, task: Option<Task>) {
+        match task {
+            None => {}
+            Some(Task::ReadLog) => self.nudge(),
+            Some(_) => self.bell.notify_one(),
+        }
+    }
+
+    /// Applies an event that came by itself.
+    fn hear(&self, gateway: &Gateway, logged: Arc<Logged>) -> Option<Task> {
+        let game = self.game;
+        match self.apply(logged) {
+            Ok(Verdict::Applied) => {
+                self.announce();
+                self.row_is_old().then_some(Task::ReadRow)
+            }
+            Ok(Verdict::Old) => None,
+            Ok(Verdict::Hole) => {
+                gateway.metrics().gateway_gaps_total.inc();
+                tracing::debug!(%game, "an event is missing, reading the log");
+                Some(Task::ReadLog)
+            }
+            Err(seq) => {
+                // The log decides what is true.
+                self.log_failure(gateway, &LogError::Broken(seq));
+                Some(Task::ReadLog)
+            }
+        }
+    }
+
     /// Applies an event if it is next.
     ///
     /// # Errors
@@ -345,13 +324,6 @@ impl Room {
             Phase::Live(live) => live.game.status != live.timeline.latest().moment.status,
             Phase::Starting | Phase::Gone(_) => false,
         }
-    }
-}
-
-async fn next(subscriber: &mut Option<Subscriber>) -> Option<async_nats::Message> {
-    match subscriber {
-        Some(subscriber) => subscriber.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Room;
 use super::actor::Follower;
 use super::timeline::{Timeline, Verdict};
 use crate::games::entity::{Logged, Seq};
 use crate::games::read_lane::{LOG_PAGE, ReadError};
+use crate::gateway::Gateway;
 
 /// Reading the log did not work.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +55,16 @@ impl Follower {
             }
         }
     }
+}
 
+impl Room {
     /// Says once, where it is handled, what went wrong.
-    pub(super) fn log_failure(&self, error: &LogError) {
+    pub(super) fn log_failure(&self, gateway: &Gateway, error: &LogError) {
         if matches!(error, LogError::Broken(_) | LogError::Empty) {
-            let violations = &self.gateway.metrics().invariant_violations_total;
+            let violations = &gateway.metrics().invariant_violations_total;
             violations.with_label_values(&["sequence"]).inc();
         }
-        let game = self.room.game;
+        let game = self.game;
         if matches!(error, LogError::Unread(ReadError::Away)) {
             // Why, was said once for all that were read together.
             tracing::debug!(%game, "a room could not read its game");

@@ -5,14 +5,16 @@
 
 mod actor;
 mod log;
+mod peek;
 pub mod timeline;
 mod trace;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use shared::ids::GameId;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 pub(super) use actor::follow;
 use timeline::{Slot, Timeline};
@@ -34,8 +36,10 @@ const SNAPSHOT_ATTEMPTS_MAX: u32 = 3;
 pub struct Room {
     game: GameId,
     state: Mutex<State>,
-    /// Grows with every change of the state; waiting viewers watch it.
-    version: watch::Sender<u64>,
+    /// Grows with every change of the state; then waiting viewers are told. A `watch` channel would
+    /// take a third of a kilobyte for it.
+    version: AtomicU64,
+    told: Notify,
     /// Rings for the room's task: the log is wanted, or the last viewer has left.
     bell: Notify,
     /// One snapshot is drawn at a time, and whoever waited finds it drawn.
@@ -50,6 +54,8 @@ struct State {
     log_wanted: u64,
     log_read: u64,
     log_failed: u64,
+    /// The latest event that was heard of while the log was read for the first time.
+    heard_of: Seq,
     /// The public's snapshot, which many may ask for at once. A seat's is drawn for one player.
     drawn: Option<(Seq, Arc<Drawn>)>,
     presence: Option<Shown>,
@@ -76,7 +82,7 @@ enum Phase {
 struct Live {
     timeline: Timeline,
     /// The game's row, as of some moment; right about seats, status and result as soon as its
-    /// status is the timeline's.
+    /// status is the timeline's. Without what only moves need.
     game: Arc<Game>,
     /// Grows when the row is read again.
     game_version: u64,
@@ -99,10 +105,12 @@ impl Room {
                 log_wanted: 0,
                 log_read: 0,
                 log_failed: 0,
+                heard_of: Seq::default(),
                 drawn: None,
                 presence: None,
             }),
-            version: watch::Sender::new(0),
+            version: AtomicU64::new(0),
+            told: Notify::new(),
             bell: Notify::new(),
             drawing: tokio::sync::Mutex::new(()),
         }
@@ -112,9 +120,21 @@ impl Room {
         self.game
     }
 
-    /// Tells of changes.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// Which state this is: to be looked at before the state is.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Waits for another state than `seen`.
+    pub(super) async fn changed_from(&self, seen: u64) {
+        loop {
+            // It hears of what happens from here on, also before it is waited for.
+            let told = self.told.notified();
+            if self.version() != seen {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// The latest sequence number; none before the room has read its game.
@@ -127,15 +147,14 @@ impl Room {
 
     /// Waits until the room has read its game.
     pub(super) async fn started(&self) -> Result<(), Problem> {
-        let mut changes = self.changes();
         loop {
+            let seen = self.version();
             match &self.lock().phase {
                 Phase::Live(_) => return Ok(()),
                 Phase::Gone(reason) => return Err(gone(*reason)),
                 Phase::Starting => {}
             }
-            // The sender is in this room and so outlives the wait.
-            let _ = changes.changed().await;
+            self.changed_from(seen).await;
         }
     }
 
@@ -195,7 +214,6 @@ impl Room {
     /// # Errors
     /// `unavailable` if the database does not answer.
     pub(super) async fn catch_up(&self) -> Result<(), Problem> {
-        let mut changes = self.changes();
         let ticket = {
             let mut state = self.lock();
             state.log_wanted += 1;
@@ -203,6 +221,7 @@ impl Room {
         };
         self.bell.notify_one();
         loop {
+            let seen = self.version();
             {
                 let state = self.lock();
                 if let Phase::Gone(reason) = &state.phase {
@@ -215,7 +234,7 @@ impl Room {
                     return Err(gone(Reason::Unavailable));
                 }
             }
-            let _ = changes.changed().await;
+            self.changed_from(seen).await;
         }
     }
 
@@ -230,7 +249,7 @@ impl Room {
         })?;
         let row = row.ok_or_else(|| gone(Reason::NotFound))?;
         let row_seq = row.seq;
-        self.take_row(row);
+        self.take_row(&row);
         if self.seq().is_some_and(|seq| seq < row_seq) {
             self.catch_up().await?;
         }
@@ -289,12 +308,12 @@ impl Room {
     }
 
     /// Keeps a row that is not older than the one there is.
-    fn take_row(&self, row: Arc<Game>) {
+    fn take_row(&self, row: &Game) {
         let mut state = self.lock();
         if let Phase::Live(live) = &mut state.phase
             && row.seq >= live.game.seq
         {
-            live.game = row;
+            live.game = Arc::new(row.without_position());
             live.game_version += 1;
         }
         drop(state);
@@ -310,7 +329,8 @@ impl Room {
     }
 
     fn announce(&self) {
-        self.version.send_modify(|version| *version += 1);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.told.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

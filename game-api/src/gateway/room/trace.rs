@@ -6,6 +6,8 @@ use shared::subjects;
 use shared::telemetry::{self, TraceContext};
 use tracing::Span;
 
+use crate::nats::Delivered;
+
 /// The span of bringing one event to this instance's viewers; none if the trace is not recorded.
 pub(super) fn deliver_span(trace: &TraceContext, game: GameId) -> Span {
     let traced = telemetry::start(trace, || {
@@ -24,11 +26,7 @@ pub(super) fn deliver_span(trace: &TraceContext, game: GameId) -> Span {
 }
 
 /// The trace that a message continues, if it says so.
-pub(super) fn message_trace(message: &async_nats::Message) -> Option<TraceContext> {
-    let headers = message.headers.as_ref()?;
-    let parent = headers.get(envelope::TRACEPARENT)?;
-    let state = headers
-        .get(envelope::TRACESTATE)
-        .map(async_nats::HeaderValue::as_str);
-    TraceContext::parse(parent.as_str(), state)
+pub(super) fn message_trace(message: &Delivered<'_>) -> Option<TraceContext> {
+    let parent = message.header(envelope::TRACEPARENT)?;
+    TraceContext::parse(parent, message.header(envelope::TRACESTATE))
 }

@@ -32,9 +32,9 @@ use crate::problem::{Problem, Reason};
 /// Bytes of a client's message (DESIGN's contract). A `turn-log` payload near its own limit of
 /// 4 KiB goes by `POST`.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
-/// The read buffer, allocated for every socket: a command is a few hundred bytes. A longer message
-/// gets the room that it needs.
-const READ_BUFFER_BYTES: usize = 512;
+/// The read buffer, allocated for every socket: a command is less than two hundred bytes. A longer
+/// message gets the room that it needs.
+const READ_BUFFER_BYTES: usize = 256;
 /// What waits is written in pieces of this size: a few frames in one call of the kernel.
 const WRITE_BUFFER_BYTES: usize = 4096;
 /// The write buffer grows to this while the client does not read: a piece and the largest frame.

@@ -157,8 +157,7 @@ impl Writer {
     }
 
     fn count(&self, kind: &str) {
-        let sent = &self.gateway.metrics().gateway_frames_sent_total;
-        sent.with_label_values(&[kind]).inc();
+        self.gateway.metrics().frame_sent(kind);
     }
 }
 

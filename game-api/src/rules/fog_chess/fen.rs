@@ -4,12 +4,18 @@
 //! at home; no pawn on an outer rank), and freely otherwise: a king may be attacked or absent. An
 //! en passant square is dropped if no pawn can capture there.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use cozy_chess::{BitBoard, Color, File, Piece, Rank, Square};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::moves::last_rank;
 use super::position::{Position, letter};
+use crate::rules::text;
+
+/// Most positions need no more.
+const FEN_CHARS_USUAL: usize = 88;
 
 /// Castling rights as in FEN, by the rook's home square.
 pub(super) const RIGHTS: [(char, Square); 4] = [
@@ -42,27 +48,31 @@ pub(super) enum FenError {
     Counter,
 }
 
-impl TryFrom<String> for Position {
-    type Error = FenError;
+impl FromStr for Position {
+    type Err = FenError;
 
-    fn try_from(text: String) -> Result<Self, FenError> {
-        Self::from_fen(&text)
+    fn from_str(text: &str) -> Result<Self, FenError> {
+        Self::from_fen(text)
     }
 }
 
-impl From<Position> for String {
-    fn from(position: Position) -> Self {
-        position.to_string()
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.fen())
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 
 impl Position {
     /// Reads a FEN.
     pub(super) fn from_fen(text: &str) -> Result<Self, FenError> {
-        let fields: Vec<&str> = text.split(' ').collect();
-        let &[placement, turn, castling, ep, quiet_plies, number] = fields.as_slice() else {
-            return Err(FenError::Fields);
-        };
+        let [placement, turn, castling, ep, quiet_plies, number] =
+            parts(text, ' ').ok_or(FenError::Fields)?;
         let mut position = Self::empty();
         position.read_placement(placement)?;
         position.turn = turn.parse().map_err(|_| FenError::Turn)?;
@@ -74,10 +84,7 @@ impl Position {
     }
 
     fn read_placement(&mut self, text: &str) -> Result<(), FenError> {
-        let rows: Vec<&str> = text.split('/').collect();
-        if rows.len() != Rank::NUM {
-            return Err(FenError::Placement);
-        }
+        let rows: [&str; Rank::NUM] = parts(text, '/').ok_or(FenError::Placement)?;
         for (row, &rank) in rows.iter().zip(Rank::ALL.iter().rev()) {
             self.read_row(row, rank).ok_or(FenError::Placement)?;
         }
@@ -144,6 +151,16 @@ impl Position {
     }
 }
 
+/// The parts of a text, if there are exactly so many.
+fn parts<const N: usize>(text: &str, between: char) -> Option<[&str; N]> {
+    let mut parts = [""; N];
+    let mut rest = text.split(between);
+    for part in &mut parts {
+        *part = rest.next()?;
+    }
+    rest.next().is_none().then_some(parts)
+}
+
 /// The side whose letter this is.
 fn side(letter: char) -> Color {
     if letter.is_ascii_uppercase() {
@@ -162,44 +179,57 @@ fn read_ply(number: &str, turn: Color) -> Option<u32> {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_placement(f)?;
-        write!(f, " {} ", self.turn)?;
-        for (letter, _) in RIGHTS.iter().filter(|(_, rook)| self.castling.has(*rook)) {
-            write!(f, "{letter}")?;
-        }
-        if self.castling.is_empty() {
-            f.write_str("-")?;
-        }
-        match self.ep {
-            Some(square) => write!(f, " {square}")?,
-            None => f.write_str(" -")?,
-        }
-        write!(f, " {} {}", self.quiet_plies, self.ply / 2 + 1)
+        f.write_str(&self.fen())
     }
 }
 
 impl Position {
-    fn write_placement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Its FEN.
+    fn fen(&self) -> String {
+        let mut fen = String::with_capacity(FEN_CHARS_USUAL);
+        self.push_placement(&mut fen);
+        fen.push(' ');
+        fen.push(self.turn.into());
+        fen.push(' ');
+        let rights = RIGHTS.iter().filter(|(_, rook)| self.castling.has(*rook));
+        fen.extend(rights.map(|(letter, _)| letter));
+        if self.castling.is_empty() {
+            fen.push('-');
+        }
+        fen.push(' ');
+        match self.ep {
+            Some(square) => {
+                fen.push(square.file().into());
+                fen.push(square.rank().into());
+            }
+            None => fen.push('-'),
+        }
+        // Writing to a string does not fail.
+        let _ = write!(fen, " {} {}", self.quiet_plies, self.ply / 2 + 1);
+        fen
+    }
+
+    fn push_placement(&self, fen: &mut String) {
         for rank in Rank::ALL.into_iter().rev() {
             let mut gap = 0;
             for file in File::ALL {
-                let Some((color, piece)) = self.on(Square::new(file, rank)) else {
-                    gap += 1;
-                    continue;
-                };
-                if gap > 0 {
-                    write!(f, "{gap}")?;
+                match self.on(Square::new(file, rank)) {
+                    None => gap += 1,
+                    Some((color, piece)) => {
+                        push_gap(fen, std::mem::take(&mut gap));
+                        fen.push(letter(color, piece));
+                    }
                 }
-                gap = 0;
-                write!(f, "{}", letter(color, piece))?;
             }
-            if gap > 0 {
-                write!(f, "{gap}")?;
-            }
+            push_gap(fen, gap);
             if rank != Rank::First {
-                f.write_str("/")?;
+                fen.push('/');
             }
         }
-        Ok(())
     }
+}
+
+/// So many empty squares in a row.
+fn push_gap(fen: &mut String, squares: u32) {
+    fen.extend(char::from_digit(squares, 10).filter(|digit| *digit != '0'));
 }

@@ -6,16 +6,21 @@
 //! carried a piece from one square to another, they are undone to count. That is exact, without
 //! hashes, and takes four bytes a ply.
 
+use std::str::FromStr;
+
 use cozy_chess::Square;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::moves::Move;
 use super::position::Position;
+use crate::rules::text;
+
+/// Characters of a ply: `g1f3`.
+const PLY_CHARS: usize = 4;
 
 /// The plies since the earliest position that can still come again. In JSON: `"g1f3g8f6"`.
 /// Never longer than the fifty-move rule allows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct QuietRun(Vec<(Square, Square)>);
 
 /// A text that is no quiet run.
@@ -50,26 +55,37 @@ impl QuietRun {
     }
 }
 
-impl From<QuietRun> for String {
-    fn from(run: QuietRun) -> Self {
-        let squares = run.0.iter().flat_map(|&(from, to)| [from, to]);
-        squares.map(|square| square.to_string()).collect()
+impl Serialize for QuietRun {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(self.0.len() * PLY_CHARS);
+        for square in self.0.iter().flat_map(|&(from, to)| [from, to]) {
+            text.push(square.file().into());
+            text.push(square.rank().into());
+        }
+        serializer.serialize_str(&text)
     }
 }
 
-impl TryFrom<String> for QuietRun {
-    type Error = QuietRunError;
+impl<'de> Deserialize<'de> for QuietRun {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, QuietRunError> {
+impl FromStr for QuietRun {
+    type Err = QuietRunError;
+
+    fn from_str(text: &str) -> Result<Self, QuietRunError> {
         let square = |text: &[u8]| {
             let text = std::str::from_utf8(text).map_err(|_| QuietRunError)?;
             text.parse::<Square>().map_err(|_| QuietRunError)
         };
-        let plies = text.as_bytes().chunks(4);
-        let run = plies.map(|ply| match ply.split_at_checked(2) {
-            Some((from, to)) => Ok((square(from)?, square(to)?)),
-            None => Err(QuietRunError),
-        });
-        run.collect::<Result<_, _>>().map(Self)
+        // Room for the ply that is played next.
+        let mut run = Vec::with_capacity(text.len() / PLY_CHARS + 1);
+        for ply in text.as_bytes().chunks(PLY_CHARS) {
+            let (from, to) = ply.split_at_checked(2).ok_or(QuietRunError)?;
+            run.push((square(from)?, square(to)?));
+        }
+        Ok(Self(run))
     }
 }

@@ -22,8 +22,8 @@ use serde_json::{Map, Value};
 use self::history::QuietRun;
 use self::moves::{Move, Uci};
 use self::position::Position;
-use self::stored::{LastMoves, Scene, State};
-use super::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
+use self::stored::{LastMoves, Place, Scene, State};
+use super::{Members, Opening, Played, Refusal, Ruleset, Seat, Stored, View, ViewClass};
 
 /// The ruleset `fog-chess`.
 ///
@@ -45,7 +45,7 @@ impl Ruleset for FogChess {
         };
         let scene = Scene {
             position: state.position.clone(),
-            last: state.last.clone(),
+            last: state.last,
             lost: None,
         };
         Opening {
@@ -77,7 +77,7 @@ impl Ruleset for FogChess {
             return Err(Refusal::NotYourTurn);
         }
         let mut moves = movegen::moves(&state.position).into_iter();
-        let legal = moves.find(|&mv| uci.names(mv));
+        let legal = moves.find(|&mv| Uci::from(mv) == uci);
         legal
             .map(|mv| advance(state, seat, mv))
             .ok_or(Refusal::Illegal)
@@ -87,33 +87,25 @@ impl Ruleset for FogChess {
     /// `turn` (null once over), `ply`; for a seat also `last` and `lost` where there is one and,
     /// while the game lives, `castling` (own rights, `KQ` in capitals for either seat, `""` for
     /// none); for the seat to move also `moves` (UCI, sorted) and, where usable, `ep`.
-    fn view(&self, scene: &Stored, class: ViewClass, over: bool) -> Map<String, Value> {
+    fn draw(&self, scene: &Stored, class: ViewClass, over: bool) -> View {
         decode_scene(scene).map_or_else(view::blank, |scene| view::draw(&scene, class, over))
     }
 
-    fn ply(&self, scene: &Stored) -> u32 {
-        decode_scene(scene).map_or(0, |scene| scene.position.ply)
-    }
-
     /// The move itself (`uci`) is for its mover, and for everyone once the game is over.
-    fn event_members(
-        &self,
-        record: &Stored,
-        by: Seat,
-        class: ViewClass,
-        over: bool,
-    ) -> Map<String, Value> {
+    fn event_members(&self, record: &Stored, by: Seat, class: ViewClass, over: bool) -> Members {
+        let mut members = Members::default();
         let shown = over || class.seat() == Some(by);
-        let record = shown.then(|| record.decode::<Record>().ok()).flatten();
-        let members = record.map(|record| ("uci".to_owned(), Value::String(record.uci)));
-        members.into_iter().collect()
+        if let Some(Record { uci }) = shown.then(|| record.decode().ok()).flatten() {
+            members.put("uci", &uci);
+        }
+        members
     }
 }
 
 /// A move in the log.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    uci: String,
+    uci: Uci,
 }
 
 /// Plays a legal move.
@@ -125,12 +117,12 @@ fn advance(state: State, seat: Seat, mv: Move) -> Played {
     } = state;
     let (position, taken) = before.after(mv);
     run.extend(&before, mv, &position);
-    last.set(seat, mv.to_string());
+    last.set(seat, mv.into());
     let ending = ending::judge(&position, taken, &run);
     let scene = Scene {
         position: position.clone(),
-        last: last.clone(),
-        lost: taken.map(|taken| taken.square.to_string()),
+        last,
+        lost: taken.map(|taken| Place(taken.square)),
     };
     let state = State {
         position,
@@ -140,9 +132,7 @@ fn advance(state: State, seat: Seat, mv: Move) -> Played {
     Played {
         state: Stored::of(&state),
         scene: Stored::of(&scene),
-        record: Stored::of(&Record {
-            uci: mv.to_string(),
-        }),
+        record: Stored::of(&Record { uci: mv.into() }),
         turn: seat.other(),
         ending,
         audience: [true; 3],

@@ -1,10 +1,12 @@
 //! A move: its text form (UCI), and what it does to a position.
 
-use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use cozy_chess::{BitBoard, Color, File, Piece, Rank, Square, get_pawn_attacks};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::position::{Position, beyond};
+use crate::rules::text;
 
 /// What a pawn may become (RULES, *Promotion*).
 pub(super) const PROMOTIONS: [Piece; 4] = [Piece::Queen, Piece::Rook, Piece::Bishop, Piece::Knight];
@@ -59,22 +61,65 @@ impl Uci {
         })
     }
 
-    /// Whether this names `mv`.
-    pub(super) fn names(self, mv: Move) -> bool {
-        (self.from, self.to, self.promotion) == (mv.from, mv.to, mv.promotion)
+    /// Its text.
+    pub(super) fn text(self) -> UciText {
+        let letters: [char; 4] = [
+            self.from.file().into(),
+            self.from.rank().into(),
+            self.to.file().into(),
+            self.to.rank().into(),
+        ];
+        let promotion = self.promotion.map_or('\0', char::from);
+        let [a, b, c, d] = letters;
+        UciText([a, b, c, d, promotion].map(|letter| letter as u8))
     }
 }
 
-impl fmt::Display for Move {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for square in [self.from, self.to] {
-            f.write_char(square.file().into())?;
-            f.write_char(square.rank().into())?;
+impl From<Move> for Uci {
+    fn from(mv: Move) -> Self {
+        Self {
+            from: mv.from,
+            to: mv.to,
+            promotion: mv.promotion,
         }
-        match self.promotion {
-            Some(piece) => f.write_char(piece.into()),
-            None => Ok(()),
-        }
+    }
+}
+
+/// A text that names no move.
+#[derive(Debug, thiserror::Error)]
+#[error("a move is such as e2e4 or e7e8q")]
+pub(super) struct UciError;
+
+impl FromStr for Uci {
+    type Err = UciError;
+
+    fn from_str(text: &str) -> Result<Self, UciError> {
+        Self::parse(text).ok_or(UciError)
+    }
+}
+
+impl Serialize for Uci {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text().as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Uci {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
+    }
+}
+
+/// The text of a move, followed by a zero where it is no promotion: so the order of bytes is the
+/// order of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct UciText([u8; 5]);
+
+impl UciText {
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        let text = self.0.strip_suffix(&[0]).unwrap_or(&self.0);
+        std::str::from_utf8(text).unwrap_or_default()
     }
 }
 

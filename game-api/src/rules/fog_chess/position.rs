@@ -5,11 +5,9 @@
 //! are used.
 
 use cozy_chess::{BitBoard, Color, Piece, Square};
-use serde::{Deserialize, Serialize};
 
 /// A position. In JSON it is its FEN (see [`super::fen`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     /// Squares by kind of piece, both sides together.
     pub(super) pieces: [BitBoard; Piece::NUM],

@@ -1,31 +1,33 @@
 //! What is stored of a game of fog chess, as JSON: the state and the scene.
 
-use serde::{Deserialize, Serialize};
+use cozy_chess::Square;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::history::QuietRun;
+use super::moves::Uci;
 use super::position::Position;
-use crate::rules::Seat;
+use crate::rules::{Seat, text};
 
 /// Each side's own last move, in UCI.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LastMoves {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    white: Option<String>,
+    white: Option<Uci>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    black: Option<String>,
+    black: Option<Uci>,
 }
 
 impl LastMoves {
     /// The last move of `seat`.
-    pub(super) fn of(&self, seat: Seat) -> Option<&str> {
+    pub(super) fn of(self, seat: Seat) -> Option<Uci> {
         match seat {
-            Seat::White => self.white.as_deref(),
-            Seat::Black => self.black.as_deref(),
+            Seat::White => self.white,
+            Seat::Black => self.black,
         }
     }
 
     /// Notes the move that `seat` has just made.
-    pub(super) fn set(&mut self, seat: Seat, uci: String) {
+    pub(super) fn set(&mut self, seat: Seat, uci: Uci) {
         match seat {
             Seat::White => self.white = Some(uci),
             Seat::Black => self.black = Some(uci),
@@ -56,5 +58,22 @@ pub(super) struct Scene {
     pub(super) last: LastMoves,
     /// Where the last ply captured a piece; it was one of the side that is to move now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) lost: Option<String>,
+    pub(super) lost: Option<Place>,
+}
+
+/// A square, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub(super) Square);
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = [self.0.file().into(), self.0.rank().into()].map(|letter: char| letter as u8);
+        serializer.serialize_str(std::str::from_utf8(&name).unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer).map(Self)
+    }
 }

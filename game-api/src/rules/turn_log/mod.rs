@@ -6,9 +6,10 @@
 mod tests;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::{Opening, Played, Refusal, Ruleset, Seat, Stored, ViewClass};
+use super::{Members, Opening, Played, Refusal, Ruleset, Seat, Stored, View, ViewClass};
 
 /// Bytes of a payload as compact JSON: what is stored with the event and sent to every viewer.
 const PAYLOAD_BYTES_MAX: usize = 4096;
@@ -27,17 +28,17 @@ struct State {
 
 /// All that is needed to draw any view.
 #[derive(Serialize, Deserialize)]
-struct Scene {
+struct Scene<T> {
     /// Appends made so far.
     ply: u32,
     /// What was appended last; null before the first.
-    last: Value,
+    last: T,
 }
 
 /// An append in the log.
 #[derive(Serialize, Deserialize)]
-struct Record {
-    payload: Value,
+struct Record<T> {
+    payload: T,
 }
 
 impl Ruleset for TurnLog {
@@ -80,13 +81,8 @@ impl Ruleset for TurnLog {
         let ply = ply.checked_add(1).ok_or(Refusal::Illegal)?;
         Ok(Played {
             state: Stored::of(&State { ply }),
-            scene: Stored::of(&Scene {
-                ply,
-                last: payload.clone(),
-            }),
-            record: Stored::of(&Record {
-                payload: payload.clone(),
-            }),
+            scene: Stored::of(&Scene { ply, last: payload }),
+            record: Stored::of(&Record { payload }),
             turn: turn(ply),
             ending: None,
             audience: [true; 3],
@@ -94,29 +90,21 @@ impl Ruleset for TurnLog {
     }
 
     /// Members: `turn` (null once over), `ply`, `last` (the payload appended last, or null).
-    fn view(&self, scene: &Stored, _class: ViewClass, over: bool) -> Map<String, Value> {
-        let Scene { ply, last } = decode_scene(scene);
-        let turn = (!over).then(|| turn(ply));
-        Map::from_iter([
-            ("turn".to_owned(), json!(turn)),
-            ("ply".to_owned(), json!(ply)),
-            ("last".to_owned(), last),
-        ])
+    fn draw(&self, scene: &Stored, _class: ViewClass, over: bool) -> View {
+        let decoded = decode_scene(scene);
+        let (ply, last) = decoded.map_or((0, None), |Scene { ply, last }| (ply, Some(last)));
+        let mut members = Members::with_capacity(last.map_or(0, |last| last.get().len()) + 32);
+        members.put("turn", &(!over).then(|| turn(ply)));
+        members.put("ply", &ply);
+        members.put("last", &last);
+        View { ply, members }
     }
 
-    fn ply(&self, scene: &Stored) -> u32 {
-        decode_scene(scene).ply
-    }
-
-    fn event_members(
-        &self,
-        record: &Stored,
-        _by: Seat,
-        _class: ViewClass,
-        _over: bool,
-    ) -> Map<String, Value> {
-        let payload = record.decode().map(|Record { payload }| payload);
-        Map::from_iter([("payload".to_owned(), payload.unwrap_or_default())])
+    fn event_members(&self, record: &Stored, _by: Seat, _class: ViewClass, _over: bool) -> Members {
+        let record: Option<Record<&RawValue>> = record.decode().ok();
+        let mut members = Members::default();
+        members.put("payload", &record.map(|record| record.payload));
+        members
     }
 }
 
@@ -150,15 +138,15 @@ fn payload_of(action: &Map<String, Value>) -> Result<&Value, Refusal> {
     }
 }
 
-fn decode_scene(scene: &Stored) -> Scene {
-    scene.decode().unwrap_or_else(|error| {
-        tracing::error!(
-            error = %error,
-            "a stored scene of a turn log does not decode; its view is drawn blank"
-        );
-        Scene {
-            ply: 0,
-            last: Value::Null,
-        }
-    })
+/// The payload stays the text that it is.
+fn decode_scene(scene: &Stored) -> Option<Scene<&RawValue>> {
+    scene
+        .decode()
+        .inspect_err(|error| {
+            tracing::error!(
+                error = %error,
+                "a stored scene of a turn log does not decode; its view is drawn blank"
+            );
+        })
+        .ok()
 }

@@ -58,7 +58,7 @@ fn the_payload_is_told_to_all() {
     for class in ViewClass::ALL {
         for over in [false, true] {
             let told = TurnLog.event_members(&record.clone().into(), Seat::White, class, over);
-            assert_eq!(Value::Object(told), record);
+            assert_eq!(Value::Object(told.to_map()), record);
         }
     }
 }

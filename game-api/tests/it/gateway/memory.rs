@@ -5,10 +5,10 @@ use sqlx::PgPool;
 
 use super::harness::{Instance, NatsServer, Player, Program, Socket};
 
-/// So many that what an allocator takes at once, some hundred KiB, does not count.
-const SOCKETS: usize = 500;
+/// So many that what an allocator takes at once, some MiB, hardly counts.
+const SOCKETS: usize = 1500;
 /// What is there before: pools, and threads with what each keeps for itself.
-const SOCKETS_BEFORE: usize = 100;
+const SOCKETS_BEFORE: usize = 300;
 /// Bytes of a spectator. A gateway with 20,000 of them is measured to take less of each, since what
 /// is thrown away when a socket opens is then used again more often (`docs/benchmarks.md`).
 const SPECTATOR_BYTES_MAX: usize = 8 * 1024;

@@ -151,13 +151,7 @@ async fn without_nats_frames_come_from_the_database_and_with_it_from_there_again
             .await
             .unwrap();
         client.flush().await.unwrap();
-        b.app
-            .nats
-            .client
-            .statistics()
-            .in_messages
-            .load(std::sync::atomic::Ordering::Relaxed)
-            > 0
+        b.app.nats.events.received() > 0
     })
     .await;
     a.join(&black, &other).await;

@@ -105,7 +105,7 @@ fn a_move_is_told_to_its_mover_alone_while_the_game_lives() {
     let record = json!({ "uci": "e2e4" });
     let told = |class, over| {
         let members = FogChess.event_members(&record.clone().into(), Seat::White, class, over);
-        Value::Object(members)
+        Value::Object(members.to_map())
     };
     assert_eq!(told(ViewClass::White, false), record);
     assert_eq!(told(ViewClass::Black, false), json!({}));

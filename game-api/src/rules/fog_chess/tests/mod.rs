@@ -46,7 +46,7 @@ impl Game {
         let last = LastMoves::default();
         let scene = Scene {
             position: position.clone(),
-            last: last.clone(),
+            last,
             lost: None,
         };
         let state = State {

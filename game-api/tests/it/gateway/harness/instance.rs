@@ -81,7 +81,7 @@ impl Instance {
 
     /// Waits until the instance knows whether NATS is there.
     pub(in crate::gateway) async fn connected(&self, up: bool) {
-        let mut connected = self.app.nats.connected.clone();
+        let mut connected = self.app.nats.connected();
         timeout(PATIENCE, connected.wait_for(|now| *now == up))
             .await
             .unwrap()

@@ -1,0 +1,541 @@
+//! The events of the games that are watched on this instance, over a connection of its own.
+//!
+//! The client of NATS keeps a channel for each subscription, with room for 32 messages from the
+//! start: more than half of what a room takes. Here a subscription is a line that was sent; what
+//! comes is handed to the one listener where it is read, and most of it, the instance's own
+//! events, goes no further. See ADR 34.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use bytes::{Buf, BytesMut};
+use shared::ids::GameId;
+use shared::lifecycle::Lifecycle;
+use shared::subjects;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::dial::{DialError, Dialled, Identity, READ_BYTES, Wire, dial};
+use super::protocol::{self, Delivered, Malformed, Op};
+use crate::database::chain;
+
+/// Between two pings.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// A server of which nothing was heard for so long, three pings among it, is given up; a frozen one
+/// keeps its connections open.
+const SILENT_MAX: Duration = Duration::from_millis(3200);
+/// A server that takes nothing for so long is given up.
+const WRITE_MAX: Duration = Duration::from_secs(3);
+/// Between attempts to connect; short, since reconciliation polls the database in the meantime.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+/// Wishes that may wait; whoever has one more waits.
+const WISHES_MAX: usize = 1024;
+/// Wishes that are sent in one go.
+const WISHES_AT_ONCE: usize = 256;
+/// Servers that are tried: a cluster's, and what it has told of itself.
+const SERVERS_MAX: usize = 64;
+
+/// Who hears of messages.
+pub trait Listener: Send + Sync + 'static {
+    /// A message of a game; false if nobody watches the game here any more. Must not wait.
+    fn hear(&self, game: GameId, message: &Delivered<'_>) -> bool;
+
+    /// All games that are watched here.
+    fn watched(&self) -> Vec<GameId>;
+}
+
+enum Wish {
+    /// The one who waits is told when the server has taken the subscription in.
+    Subscribe(GameId, oneshot::Sender<()>),
+    Unsubscribe(GameId),
+}
+
+/// The subscriptions of an instance. Clones share one connection.
+#[derive(Clone)]
+pub struct Events {
+    wishes: mpsc::Sender<Wish>,
+    connected: watch::Receiver<bool>,
+    received: Arc<AtomicU64>,
+    worker: Arc<Mutex<Option<Worker>>>,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Addresses have passwords in them.
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+struct Worker {
+    servers: Vec<ServerAddr>,
+    identity: Identity,
+    wishes: mpsc::Receiver<Wish>,
+    connected: watch::Sender<bool>,
+    received: Arc<AtomicU64>,
+}
+
+impl Events {
+    pub(super) fn new(servers: Vec<ServerAddr>, identity: Identity) -> Self {
+        let (sender, wishes) = mpsc::channel(WISHES_MAX);
+        let (connected, link) = watch::channel(false);
+        let received = Arc::<AtomicU64>::default();
+        let worker = Worker {
+            servers,
+            identity,
+            wishes,
+            connected,
+            received: Arc::clone(&received),
+        };
+        Self {
+            wishes: sender,
+            connected: link,
+            received,
+            worker: Arc::new(Mutex::new(Some(worker))),
+        }
+    }
+
+    /// Connects, and stays connected until the last one who could subscribe is gone, or the hard
+    /// stop. There is one listener; a second one hears nothing.
+    pub fn start(&self, listener: impl Listener, life: &Lifecycle) {
+        let worker = self
+            .worker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(worker) = worker {
+            let stopping = life.stopping();
+            life.spawn_task("events", async move {
+                tokio::select! {
+                    () = worker.run(&listener) => {}
+                    () = stopping.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Whether the server is there and every subscription stands. Changes wake whoever watches.
+    #[must_use]
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// Messages that have come.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Subscribes to a game, which must be watched already, and waits until the server has taken it
+    /// in: what is published from then on is heard. While there is no server nobody waits: what is
+    /// watched when one comes is subscribed to then.
+    pub async fn subscribe(&self, game: GameId) {
+        let is_up = *self.connected.borrow();
+        let (answer, taken_in) = oneshot::channel();
+        let wished = self.wishes.send(Wish::Subscribe(game, answer)).await;
+        if is_up && wished.is_ok() {
+            let _ = taken_in.await;
+        }
+    }
+
+    /// Gives a game up. Never waits: if too much is wished for, the game's next message brings it
+    /// about.
+    pub fn unsubscribe(&self, game: GameId) {
+        let _ = self.wishes.try_send(Wish::Unsubscribe(game));
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum EndError {
+    #[error("nobody is left who could subscribe")]
+    Unwanted,
+    #[error("the connection broke")]
+    Io(#[from] std::io::Error),
+    #[error("the server took nothing in time")]
+    Stalled(#[from] tokio::time::error::Elapsed),
+    #[error("nothing was heard of the server in time")]
+    Silent,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl Worker {
+    async fn run(mut self, listener: &impl Listener) {
+        loop {
+            let Some(dialled) = self.dial().await else {
+                return;
+            };
+            let end = match Connection::open(dialled, listener).await {
+                Ok(mut connection) => connection.serve(&mut self, listener).await,
+                Err(error) => error,
+            };
+            self.connected.send_replace(false);
+            if matches!(end, EndError::Unwanted) {
+                return;
+            }
+            tracing::warn!(
+                error = chain(&end),
+                "NATS is away; clients are served from the database"
+            );
+        }
+    }
+
+    /// Tries one server after the other until one lets this client in; none when nobody is left
+    /// who could subscribe.
+    async fn dial(&mut self) -> Option<Dialled> {
+        for attempt in 0_u32.. {
+            let server = self.servers[attempt as usize % self.servers.len()].clone();
+            match dial(&server, &self.identity).await {
+                Ok(dialled) => {
+                    self.learn(&dialled.neighbours);
+                    // If it goes, it is tried again first, and then the others.
+                    let tried = attempt as usize % self.servers.len();
+                    self.servers.rotate_left(tried);
+                    return Some(dialled);
+                }
+                Err(error @ DialError::Refused(_)) if attempt == 0 => {
+                    tracing::warn!(error = chain(&error), "NATS does not let this instance in");
+                }
+                Err(error) => tracing::debug!(error = chain(&error), "NATS cannot be reached"),
+            }
+            let delay = Duration::from_millis(50).saturating_mul(attempt + 1);
+            if !self.pause(delay.min(RECONNECT_DELAY_MAX)).await {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Waits; wishes are granted by the next connection, which asks for all that is watched. False
+    /// when nobody is left who could wish.
+    async fn pause(&mut self, delay: Duration) -> bool {
+        let until = sleep(delay);
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => return true,
+                wish = self.wishes.recv() => if wish.is_none() {
+                    return false;
+                },
+            }
+        }
+    }
+
+    fn learn(&mut self, neighbours: &[String]) {
+        let parsed = neighbours.iter().filter_map(|text| text.parse().ok());
+        for server in parsed {
+            if self.servers.len() < SERVERS_MAX && !self.servers.contains(&server) {
+                self.servers.push(server);
+            }
+        }
+    }
+}
+
+/// What a pong is waited for.
+type Awaited = Vec<oneshot::Sender<()>>;
+
+struct Connection {
+    reader: ReadHalf<Box<dyn Wire>>,
+    writer: WriteHalf<Box<dyn Wire>>,
+    buffer: BytesMut,
+    out: String,
+    /// Who waits for each ping that is not answered yet, in their order.
+    pings: VecDeque<Awaited>,
+    heard: Instant,
+}
+
+impl Connection {
+    /// Asks for all that is watched. With the answer to the ping behind it all subscriptions stand.
+    async fn open(dialled: Dialled, listener: &impl Listener) -> Result<Self, EndError> {
+        let (reader, writer) = tokio::io::split(dialled.wire);
+        let mut connection = Self {
+            reader,
+            writer,
+            buffer: dialled.buffer,
+            out: String::new(),
+            pings: VecDeque::new(),
+            heard: Instant::now(),
+        };
+        for game in listener.watched() {
+            connection.say_subscribe(game);
+        }
+        connection.say_ping(Vec::new());
+        connection.send().await?;
+        Ok(connection)
+    }
+
+    async fn serve(&mut self, worker: &mut Worker, listener: &impl Listener) -> EndError {
+        let mut ticks = interval(PING_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wishes = Vec::new();
+        loop {
+            let served = tokio::select! {
+                read = self.reader.read_buf(&mut self.buffer) => match read {
+                    Ok(0) => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+                    Ok(_) => self.read(worker, listener).await,
+                    Err(error) => Err(error.into()),
+                },
+                count = worker.wishes.recv_many(&mut wishes, WISHES_AT_ONCE) => match count {
+                    0 => Err(EndError::Unwanted),
+                    _ => self.grant(wishes.drain(..)).await,
+                },
+                _ = ticks.tick() => self.ping().await,
+            };
+            if let Err(end) = served {
+                return end;
+            }
+        }
+    }
+
+    async fn grant(&mut self, wishes: impl Iterator<Item = Wish>) -> Result<(), EndError> {
+        let mut awaited = Vec::new();
+        for wish in wishes {
+            match wish {
+                Wish::Subscribe(game, answer) => {
+                    self.say_subscribe(game);
+                    awaited.push(answer);
+                }
+                Wish::Unsubscribe(game) => self.say_unsubscribe(game),
+            }
+        }
+        if !awaited.is_empty() {
+            self.say_ping(awaited);
+        }
+        self.send().await
+    }
+
+    async fn ping(&mut self) -> Result<(), EndError> {
+        if self.heard.elapsed() > SILENT_MAX {
+            return Err(EndError::Silent);
+        }
+        self.say_ping(Vec::new());
+        self.send().await
+    }
+
+    /// Takes in what has come.
+    async fn read(&mut self, worker: &Worker, listener: &impl Listener) -> Result<(), EndError> {
+        self.heard = Instant::now();
+        let mut used = 0;
+        while let Some((op, bytes)) = protocol::first(&self.buffer[used..])? {
+            used += bytes;
+            match op {
+                Op::Message(message) => {
+                    worker.received.fetch_add(1, Ordering::Relaxed);
+                    let game = subjects::game_of(message.subject);
+                    if let Some(game) = game.filter(|game| !listener.hear(*game, &message)) {
+                        say_unsubscribe(&mut self.out, game);
+                    }
+                }
+                Op::Ping => self.out.push_str("PONG\r\n"),
+                Op::Pong => {
+                    // The first one stands behind all that was watched when the connection opened.
+                    if !*worker.connected.borrow() {
+                        tracing::info!("connected to NATS");
+                        worker.connected.send_replace(true);
+                    }
+                    for waiting in self.pings.pop_front().unwrap_or_default() {
+                        let _ = waiting.send(());
+                    }
+                }
+                Op::Err(error) => tracing::warn!(error, "NATS"),
+                Op::Info(_) | Op::Other => {}
+            }
+        }
+        self.buffer.advance(used);
+        self.buffer.reserve(READ_BYTES);
+        self.send().await
+    }
+
+    fn say_subscribe(&mut self, game: GameId) {
+        let _ = write!(
+            self.out,
+            "SUB {} {}\r\n",
+            subjects::game(game),
+            game.0.simple()
+        );
+    }
+
+    fn say_unsubscribe(&mut self, game: GameId) {
+        say_unsubscribe(&mut self.out, game);
+    }
+
+    fn say_ping(&mut self, awaited: Awaited) {
+        self.out.push_str("PING\r\n");
+        self.pings.push_back(awaited);
+    }
+
+    async fn send(&mut self) -> Result<(), EndError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let sent = async {
+            self.writer.write_all(self.out.as_bytes()).await?;
+            self.writer.flush().await
+        };
+        timeout(WRITE_MAX, sent).await??;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+/// A game's subscription has the game's id for its own.
+fn say_unsubscribe(out: &mut String, game: GameId) {
+    let _ = write!(out, "UNSUB {}\r\n", game.0.simple());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Watches one game, and keeps what it is told of it.
+    struct Viewer {
+        game: GameId,
+        heard: mpsc::Sender<String>,
+    }
+
+    impl Listener for Viewer {
+        fn hear(&self, game: GameId, message: &Delivered<'_>) -> bool {
+            let text = String::from_utf8_lossy(message.payload).into_owned();
+            game == self.game && self.heard.try_send(text).is_ok()
+        }
+
+        fn watched(&self) -> Vec<GameId> {
+            vec![self.game]
+        }
+    }
+
+    /// The other end of a connection.
+    struct Server {
+        lines: Lines<BufReader<OwnedReadHalf>>,
+        out: OwnedWriteHalf,
+    }
+
+    impl Server {
+        /// Lets a client in.
+        async fn accept(listener: &TcpListener) -> Self {
+            let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+            let (read, out) = stream.into_split();
+            let lines = BufReader::new(read).lines();
+            let mut server = Self { lines, out };
+            server.say("INFO {\"max_payload\":1048576}").await;
+            assert!(server.line().await.starts_with("CONNECT {"));
+            assert_eq!(server.line().await, "PING");
+            server.say("PONG").await;
+            server
+        }
+
+        async fn say(&mut self, text: &str) {
+            self.out.write_all(text.as_bytes()).await.unwrap();
+            self.out.write_all(b"\r\n").await.unwrap();
+        }
+
+        async fn line(&mut self) -> String {
+            self.lines.next_line().await.unwrap().unwrap()
+        }
+
+        /// The next line that is no ping of the clock's.
+        async fn request(&mut self) -> String {
+            loop {
+                let line = self.line().await;
+                if line != "PING" {
+                    return line;
+                }
+            }
+        }
+    }
+
+    async fn started(game: GameId, life: &Lifecycle) -> (TcpListener, Events, Heard) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let identity = Identity {
+            name: "test".to_owned(),
+            credentials: None,
+        };
+        let events = Events::new(vec![address.to_string().parse().unwrap()], identity);
+        let (sender, heard) = mpsc::channel(8);
+        events.start(
+            Viewer {
+                game,
+                heard: sender,
+            },
+            life,
+        );
+        (listener, events, heard)
+    }
+
+    type Heard = mpsc::Receiver<String>;
+
+    fn subscribe_line(game: GameId) -> String {
+        format!("SUB events.game.{game} {}", game.0.simple())
+    }
+
+    #[tokio::test]
+    async fn a_subscription_stands_when_the_ping_behind_it_is_answered() {
+        let (life, game, other) = (Lifecycle::new(), GameId::generate(), GameId::generate());
+        let (listener, events, mut heard) = started(game, &life).await;
+        let mut server = Server::accept(&listener).await;
+        assert_eq!(server.line().await, subscribe_line(game));
+        assert_eq!(server.line().await, "PING");
+        assert!(!*events.connected().borrow(), "nothing stands yet");
+        server.say("PONG").await;
+        events.connected().wait_for(|up| *up).await.unwrap();
+
+        let stands = std::cell::Cell::new(false);
+        let subscribing = async {
+            events.subscribe(other).await;
+            stands.set(true);
+        };
+        let answering = async {
+            assert_eq!(server.request().await, subscribe_line(other));
+            assert!(!stands.get());
+            // One for each ping, of the clock and of the subscription.
+            for _ in 0..8 {
+                server.say("PONG").await;
+            }
+        };
+        tokio::join!(subscribing, answering);
+
+        // Nobody watches the other game: it is given up when something comes of it.
+        server
+            .say(&format!("MSG events.game.{other} 1 2\r\n{{}}"))
+            .await;
+        server
+            .say(&format!("MSG events.game.{game} 1 5\r\nhello"))
+            .await;
+        assert_eq!(heard.recv().await.unwrap(), "hello");
+        assert_eq!(
+            server.request().await,
+            format!("UNSUB {}", other.0.simple())
+        );
+        assert_eq!(events.received(), 2);
+        drop(events);
+        life.finish(Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_broken_connection_all_that_is_watched_is_asked_for_again() {
+        let (life, game) = (Lifecycle::new(), GameId::generate());
+        let (listener, events, _heard) = started(game, &life).await;
+        let mut first = Server::accept(&listener).await;
+        assert_eq!(first.line().await, subscribe_line(game));
+        first.say("PONG").await;
+        events.connected().wait_for(|up| *up).await.unwrap();
+        drop(first);
+        events.connected().wait_for(|up| !*up).await.unwrap();
+        let mut second = Server::accept(&listener).await;
+        assert_eq!(second.line().await, subscribe_line(game));
+        second.say("PONG").await;
+        events.connected().wait_for(|up| *up).await.unwrap();
+        drop(events);
+        life.finish(Duration::from_secs(5)).await.unwrap();
+    }
+}
