@@ -14,8 +14,9 @@ impl Viewer {
     /// of all games together.
     pub(super) async fn ask_lists(&mut self, status: &str) -> Result<()> {
         let Attended { game, made_us, .. } = &self.game;
+        // Those of other pairs that were made in the same moment stand beside it.
         let from = format!("{}.{game}", made_us + 1);
-        let list = format!("/v1/games?status={status}&limit=1&cursor={from}");
+        let list = format!("/v1/games?status={status}&limit=20&cursor={from}");
         for (path, what) in [(list.as_str(), "a list"), ("/v1/stats", "what is counted")] {
             let asked = Asked {
                 address: &self.gateways[usize::from(status == "active")],

@@ -21,7 +21,7 @@ const GAMES: u64 = 250;
 const PER_SECOND: u64 = 1_000;
 /// How long.
 const LASTING: Duration = Duration::from_secs(25);
-/// What is sent in the first seconds is not counted: connections open, caches fill.
+/// Meanwhile connections open and caches fill.
 const WARMING: Duration = Duration::from_secs(5);
 /// Between two messages of the bare NATS hop.
 const HOP_EVERY: Duration = Duration::from_millis(10);
@@ -30,20 +30,71 @@ const HOP_MAX: Duration = Duration::from_secs(10);
 /// Where they go.
 const HOP_SUBJECT: &str = "events.hop";
 
-pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) -> Result<()> {
-    let (games, per_second) = (load.of(GAMES), load.of(PER_SECOND));
-    report.section(format!(
-        "{per_second} moves/s in {games} games, the players at different gateways"
-    ));
-    let every = Duration::from_secs_f64(games as f64 / per_second as f64);
-    let moves = usize::try_from(LASTING.as_millis() / every.as_millis())?;
-    let tables = Table::seat(ground, [0, 1], usize::try_from(games)?, moves).await?;
-    let begun = Instant::now();
-    let mut playing = JoinSet::new();
-    for (nth, table) in tables.into_iter().enumerate() {
-        let first = begun + every.mul_f64(nth as f64 / games as f64);
-        playing.spawn(play(table, first, every, begun + WARMING));
+/// How many games move how often, and for how long; the players of each at different gateways.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) games: u64,
+    /// Moves, of all games together.
+    pub(super) per_second: u64,
+    pub(super) lasting: Duration,
+    /// What is sent in the first seconds is not counted.
+    pub(super) warming: Duration,
+}
+
+/// Games that are being played.
+pub(super) struct Playing {
+    games: JoinSet<Result<Vec<Moved>>>,
+    begun: Instant,
+}
+
+impl Pace {
+    /// Between two moves of a game.
+    fn every(self) -> Duration {
+        Duration::from_secs_f64(self.games as f64 / self.per_second as f64)
     }
+
+    /// Games that have not begun.
+    pub(super) async fn seat(self, ground: &Ground) -> Result<Vec<Table>> {
+        let moves = usize::try_from(self.lasting.as_millis() / self.every().as_millis())?;
+        Table::seat(ground, [0, 1], usize::try_from(self.games)?, moves).await
+    }
+
+    /// Has them played.
+    pub(super) fn start(self, tables: Vec<Table>) -> Playing {
+        let (begun, every) = (Instant::now(), self.every());
+        let mut games = JoinSet::new();
+        for (nth, table) in tables.into_iter().enumerate() {
+            let first = begun + every.mul_f64(nth as f64 / self.games as f64);
+            games.spawn(play(table, first, every, begun + self.warming));
+        }
+        Playing { games, begun }
+    }
+}
+
+impl Playing {
+    /// What became of the moves that count, once all are played.
+    pub(super) async fn end(mut self) -> Result<Vec<Moved>> {
+        let mut shown = Vec::new();
+        while let Some(table) = self.games.join_next().await {
+            shown.extend(table.context("a game's task")??);
+        }
+        Ok(shown)
+    }
+}
+
+pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) -> Result<()> {
+    let pace = Pace {
+        games: load.of(GAMES),
+        per_second: load.of(PER_SECOND),
+        lasting: LASTING,
+        warming: WARMING,
+    };
+    report.section(format!(
+        "{} moves/s in {} games, the players at different gateways",
+        pace.per_second, pace.games
+    ));
+    let playing = pace.start(pace.seat(ground).await?);
+    let begun = playing.begun;
     let nats = &ground.stack.nats_addresses;
     // One user may publish there, the other may listen.
     let (from, to) = (
@@ -51,10 +102,7 @@ pub(super) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
         connect_nats(&nats.auditor_url).await?,
     );
     let hops = hops(&from, &to, begun + LASTING).await?;
-    let mut shown = Vec::new();
-    while let Some(table) = playing.join_next().await {
-        shown.extend(table.context("a game's task")??);
-    }
+    let shown = playing.end().await?;
     let took = begun.elapsed().saturating_sub(WARMING).as_secs_f64();
     report.figure("accepted", shown.len() as f64 / took, "moves/s");
     tell(report, &shown, &hops);

@@ -3,6 +3,7 @@
 mod delivery;
 mod failover;
 mod ground;
+mod history;
 mod memory;
 mod moves;
 mod pairs;
@@ -39,6 +40,8 @@ enum Part {
     Delivery,
     /// Moves accepted through WebSocket, beside pgbench
     Moves,
+    /// Moves at 10 million logged events, beside as many at 10 thousand
+    History,
 }
 
 /// Measures.
@@ -75,7 +78,7 @@ impl Part {
             Self::Memory | Self::Room | Self::Pairs => (1, 0),
             Self::Moves => (1, 1),
             Self::Failover => (2, 0),
-            Self::Delivery => (2, 1),
+            Self::Delivery | Self::History => (2, 1),
         }
     }
 
@@ -87,6 +90,7 @@ impl Part {
             Self::Failover => failover::measure(ground, load, report).await,
             Self::Delivery => delivery::measure(ground, load, report).await,
             Self::Moves => moves::measure(ground, load, report).await,
+            Self::History => history::measure(ground, load, report).await,
         }
     }
 }
