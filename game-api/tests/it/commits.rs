@@ -36,6 +36,7 @@ async fn open_game(pool: &PgPool, ruleset: &str, clock: Option<ClockSettings>) -
         ruleset,
         opening: &opening,
         visibility: Visibility::Public,
+        challenged: None,
         rated: false,
         clock,
         creator: PlayerId::generate(),
