@@ -10,7 +10,7 @@ use shared::ids::{GameId, PlayerId};
 
 use super::private_notes::PrivateNotes;
 use crate::games::entity::{Game, GameStatus, Moment, Seq, Visibility};
-use crate::problem::Problem;
+use crate::problem::{Problem, Reason};
 use crate::rules::{Members, Refusal, Ruleset, Stored, ViewClass};
 
 /// One way to leak.
@@ -60,11 +60,13 @@ pub enum Mutant {
     ChallengeSeen,
     /// An open challenge is among the challenges of everyone who reads theirs.
     ChallengeTold,
+    /// Who joins an open challenge of others is refused in other words than where there is none.
+    ChallengeRefused,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::None,
         Self::Capturer,
         Self::EnPassant,
@@ -87,6 +89,7 @@ impl Mutant {
         Self::RecordViews,
         Self::ChallengeSeen,
         Self::ChallengeTold,
+        Self::ChallengeRefused,
     ];
 
     /// Its name in `FOGLINE_MUTANT`.
@@ -115,6 +118,7 @@ impl Mutant {
             Self::RecordViews => "record-views",
             Self::ChallengeSeen => "challenge-seen",
             Self::ChallengeTold => "challenge-told",
+            Self::ChallengeRefused => "challenge-refused",
         }
     }
 
@@ -245,6 +249,13 @@ pub(crate) fn presence(mut text: String, game: GameId) -> String {
 
 pub(crate) fn challenge_seen(is_theirs: bool) -> bool {
     is_theirs || is(Mutant::ChallengeSeen)
+}
+
+pub(crate) fn unseen(problem: Problem, game: &Game) -> Problem {
+    if is(Mutant::ChallengeRefused) && game.reserved_to().is_some() {
+        return Problem::new(Reason::Forbidden, "the seat is reserved to another player");
+    }
+    problem
 }
 
 pub(crate) fn challenged(players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {

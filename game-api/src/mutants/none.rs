@@ -67,6 +67,11 @@ pub(crate) const fn challenge_seen(is_theirs: bool) -> bool {
     is_theirs
 }
 
+/// The refusal of a game that a viewer may not know of.
+pub(crate) fn unseen(problem: Problem, _game: &Game) -> Problem {
+    problem
+}
+
 /// Games that are taken for challenges of these players.
 pub(crate) const fn challenged(_players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
     Vec::new()

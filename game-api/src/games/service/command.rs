@@ -215,7 +215,7 @@ impl Games {
             for _ in 0..ATTEMPTS_MAX {
                 let game = self.reload(id).await?;
                 if !may_see(&game, Some(player), code) {
-                    return Err(not_found());
+                    return Err(mutants::unseen(not_found(), &game));
                 }
                 if game.status != GameStatus::Open && game.seat_of(player).is_some() {
                     // Sent again after an answer that was lost.
