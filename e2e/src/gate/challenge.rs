@@ -11,7 +11,7 @@ use super::play::{Cast, Table};
 use super::transcript::Entry;
 use super::viewer::Viewer;
 use super::wire::{Asked, EventStream, ask};
-use crate::client::{Answered, Api, new_id};
+use crate::client::{Answered, Api, NewGame, new_id};
 
 /// Of so many pairs, one is played beside a challenge.
 const CHALLENGED_OF: usize = 3;
@@ -50,19 +50,15 @@ impl Cast {
         let turn = nth / CHALLENGED_OF;
         let is_made = turn % 2 == which;
         let (game, code) = if is_made {
-            let visibility = ["public", "private"][turn / 2 % 2];
-            let wanted = json!({"opponent": self.rival.player_id, "visibility": visibility});
+            let wanted = NewGame {
+                visibility: ["public", "private"][turn / 2 % 2],
+                opponent: Some(self.rival.player_id),
+                ..NewGame::default()
+            };
             let api = Api::new(&self.gateways[turn % 2]);
-            let made: Answered<Value> = api
-                .call(
-                    Method::POST,
-                    "/v1/games",
-                    Some(&self.opponent),
-                    Some(&wanted),
-                )
-                .await?;
-            let text = |member: &str| made.body["game"][member].as_str().map(str::to_owned);
-            text("id").zip(text("code")).context("a game")?
+            let made = api.create_game(&self.opponent, &wanted).await?;
+            let code = made.code.context("who makes a game is told its code")?;
+            (made.id.to_string(), code)
         } else {
             (new_id().to_string(), made_up_code())
         };

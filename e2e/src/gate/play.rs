@@ -153,6 +153,7 @@ impl<'a> Table<'a> {
             clock: pair.clock,
             seat,
             visibility: if pair.is_private { "private" } else { "public" },
+            opponent: None,
         };
         let (mut player, mut public) = cast.viewers(pair, which);
         // These two come later.
