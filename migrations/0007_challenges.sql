@@ -22,7 +22,7 @@ create table challenges (
     primary key (challenged_id, game_id)
 );
 -- What a player is shown, newest first.
-create index challenges_latest on challenges (challenged_id, made_at desc);
+create index challenges_latest on challenges (challenged_id, made_at desc, game_id desc);
 -- How many a player has made.
 create index challenges_of_challenger on challenges (challenger_id);
 

@@ -25,6 +25,9 @@ pub enum Challenged {
 /// A player's challenges are counted and made one after the other: both players' rows are held until
 /// the transaction ends, in the order of their ids, so that two who challenge each other do not wait
 /// in a circle. What others have open against the challenged one is not looked at: it would tell.
+///
+/// Both queries that join to `games` are planned each time. A plan that was made while that table was
+/// young reads it whole, and is kept while it grows, until it is analyzed.
 pub async fn challenge_in_tx(
     connection: &mut PgConnection,
     by: PlayerId,
@@ -32,14 +35,15 @@ pub async fn challenge_in_tx(
     game: GameId,
     open_max: i64,
 ) -> Result<Challenged, sqlx::Error> {
-    let found = sqlx::query_scalar!(
-        "select id from players where id in ($1, $2) order by id for no key update",
+    let found = sqlx::query!(
+        "select id, set_config('plan_cache_mode', 'force_custom_plan', true) as planned
+        from players where id in ($1, $2) order by id for no key update",
         by.0,
         to.0,
     )
     .fetch_all(&mut *connection)
     .await?;
-    if !found.contains(&to.0) {
+    if !found.iter().any(|player| player.id == to.0) {
         return Ok(Challenged::Nobody);
     }
     let noted = sqlx::query!(
@@ -77,6 +81,10 @@ pub async fn challenges_to(
     limit: i64,
 ) -> Result<Vec<(PlayerId, GameId)>, sqlx::Error> {
     let players: Vec<Uuid> = players.iter().map(|player| player.0).collect();
+    let mut tx = pool.begin().await?;
+    sqlx::raw_sql("set local plan_cache_mode = force_custom_plan")
+        .execute(&mut *tx)
+        .await?;
     let rows = sqlx::query!(
         r#"select w.player_id as "player_id!", o.game_id as "game_id!"
         from unnest($1::uuid[]) as w (player_id)
@@ -91,8 +99,9 @@ pub async fn challenges_to(
         &players,
         limit,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     let challenges = rows
         .into_iter()
         .map(|row| (PlayerId(row.player_id), GameId(row.game_id)));

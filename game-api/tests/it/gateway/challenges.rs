@@ -184,6 +184,12 @@ async fn a_challenge_is_there_for_its_two_players_and_for_nobody_else(pool: PgPo
         is_hidden_from_others(&a, &[Some(&third), None], &game).await;
         is_hidden_from_others(&b, &[Some(&third), None], &game).await;
     }
+    // So an instance of the release before shows them to nobody else either.
+    let visibilities: Vec<String> = sqlx::query_scalar("select distinct visibility from games")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(visibilities, ["private"]);
     // Whoever reads anew is shown both, newest first.
     let (again, whole) = me(&a, &black).await;
     assert_eq!(whole["games"], json!([]));
