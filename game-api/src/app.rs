@@ -72,6 +72,7 @@ impl App {
             nats.client.clone(),
             failures.clone(),
             metrics.clone(),
+            config.limits.challenges,
             life,
         );
         let cursors = Cursors::new(Arc::new(config.keys.clone()));

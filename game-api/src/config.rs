@@ -27,7 +27,7 @@ const fn variable(name: &'static str, what: &'static str) -> Variable {
 }
 
 /// Every variable that `run` reads, except those of telemetry (`RUST_LOG`, `LOG_FORMAT`, `OTEL_*`).
-pub const VARIABLES: [Variable; 23] = [
+pub const VARIABLES: [Variable; 24] = [
     variable(
         "DATABASE_URL",
         "postgres://user:password@host:port/database; required",
@@ -86,6 +86,10 @@ pub const VARIABLES: [Variable; 23] = [
     variable(
         "RATE_REGISTRATIONS_BURST",
         "new players at once, 1 to 100000; default 1000",
+    ),
+    variable(
+        "CHALLENGES_PER_PLAYER",
+        "open challenges that one player has made, on all instances, 1 to 1000; default 20",
     ),
     variable(
         "CONNECTIONS_MAX",
@@ -191,7 +195,7 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Rate limits of one instance.
+/// Rate limits of one instance, and what one player may have open.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
     /// Game commands, per player, HTTP and WebSocket together.
@@ -200,6 +204,9 @@ pub struct LimitsConfig {
     pub requests: Rate,
     /// New players, per peer address.
     pub registrations: Rate,
+    /// `CHALLENGES_PER_PLAYER`, 1 to 1000, default 20: open challenges that one player has made. The
+    /// database counts them, whichever instance made them.
+    pub challenges: u32,
 }
 
 /// Which origins may act with the session cookie.
@@ -314,6 +321,7 @@ impl LimitsConfig {
                 per_s: count_or(env, "RATE_REGISTRATIONS_PER_S", 200, 100_000)?,
                 burst: count_or(env, "RATE_REGISTRATIONS_BURST", 1000, 100_000)?,
             },
+            challenges: count_or(env, "CHALLENGES_PER_PLAYER", 20, 1000)?.get(),
         })
     }
 }

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 
-const isFrame = (message) => message.type === 'snapshot' || message.type === 'event';
+/** Boards are snapshots and events too, and have no number. */
+const isFrame = (message) => (message.type === 'snapshot' || message.type === 'event') && message.n !== undefined;
 
 export class Traffic {
   /** Each entry is the raw text and the parsed message. */

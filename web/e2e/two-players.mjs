@@ -71,6 +71,31 @@ async function assertEnd(ada, bob) {
   await bob.screenshot('end');
 }
 
+/** Ada challenges Bob by his id: once he declines, once he accepts. */
+async function challenge(ada, bob, gatewayA, gatewayB) {
+  await bob.page.goto(gatewayB);
+  const id = await bob.find('own-id').textContent();
+  for (const answer of ['decline-challenge', 'accept-challenge']) {
+    await ada.page.goto(gatewayA);
+    await ada.find('opponent-input').fill(id);
+    await ada.find('visibility-select').selectOption('public');
+    await ada.find('create-button').click();
+    await ada.connected();
+    assert.equal(await ada.find('share').isVisible(), false);
+    await bob.find('challenges').locator('li').waitFor();
+    await bob.assertAccessible('a challenge');
+    await bob.screenshot(answer);
+    await bob.find(answer).click();
+    if (answer === 'decline-challenge') {
+      await ada.find('result', '[data-reason="aborted"]').waitFor();
+      await bob.find('challenges').locator('li').waitFor({ state: 'detached' });
+    }
+  }
+  await Promise.all([ada.atPly(0), bob.atPly(0)]);
+  await bob.find('turn', '[data-turn="white"]').waitFor();
+  await ada.find('turn', '[data-turn="white"]').waitFor();
+}
+
 async function assertTraffic(ada, bob) {
   const whites = MOVES.filter((_, ply) => ply % 2 === 0);
   const blacks = MOVES.filter((_, ply) => ply % 2 === 1);
@@ -94,6 +119,7 @@ async function main([gatewayA, gatewayB]) {
     await playLine(ada, bob);
     await assertEnd(ada, bob);
     await assertTraffic(ada, bob);
+    await challenge(ada, bob, gatewayA, gatewayB);
     console.log('1 passed, 0 failed');
     return 0;
   } catch (error) {

@@ -23,6 +23,9 @@ describe('sentences', () => {
     expect(turnSentence(game(), view(1, { lost: 'e4' }), 'white')).toContain('captured');
     expect(turnSentence(game(), view(1), null)).toBe('White to move.');
     expect(turnSentence(game({ status: 'open' }), view(0), 'white')).toMatch(/^Waiting/);
+    const challenge = game({ status: 'open', black: null, challenged: { id: 'b', name: 'Bob' } });
+    expect(turnSentence(challenge, view(0), 'white')).toBe('Waiting for Bob to accept.');
+    expect(turnSentence(challenge, view(0), null)).toMatch(/^You are challenged/);
   });
 
   it('names time controls as players do', () => {

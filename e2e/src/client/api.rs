@@ -43,6 +43,8 @@ pub struct NewGame {
     pub seat: &'static str,
     /// `public` or `private`.
     pub visibility: &'static str,
+    /// Whom it challenges.
+    pub opponent: Option<Uuid>,
 }
 
 impl Default for NewGame {
@@ -52,6 +54,7 @@ impl Default for NewGame {
             clock: None,
             seat: "white",
             visibility: "public",
+            opponent: None,
         }
     }
 }
@@ -239,6 +242,7 @@ impl Api {
             "seat": game.seat,
             "visibility": game.visibility,
             "rated": false,
+            "opponent": game.opponent,
         });
         let created: Answered<WithGame> = self
             .call(Method::POST, "/v1/games", Some(session), Some(&body))

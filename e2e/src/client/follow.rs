@@ -261,7 +261,7 @@ impl Follower {
                 self.arrived();
                 Ok(None)
             }
-            Received::Control(_) => Ok(None),
+            Received::Control(_) | Received::Board(_) => Ok(None),
         }
     }
 

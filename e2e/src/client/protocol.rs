@@ -133,6 +133,9 @@ pub struct Game {
     pub white: Option<Seated>,
     /// Who has the black seat.
     pub black: Option<Seated>,
+    /// To whom the free seat is reserved; for the two players alone.
+    #[serde(default)]
+    pub challenged: Option<Seated>,
     /// The result, once there is one.
     pub result: Option<GameResult>,
 }

@@ -41,6 +41,8 @@ pub struct Socket {
 pub enum Received {
     /// A frame.
     Frame(Box<Frame>),
+    /// What the lobby or `me` shows.
+    Board(Value),
     /// Anything else.
     Control(Control),
 }
@@ -191,8 +193,13 @@ fn read(text: &str) -> serde_json::Result<Received> {
     #[derive(serde::Deserialize)]
     struct Kind<'a> {
         r#type: &'a str,
+        topic: Option<&'a str>,
     }
-    match serde_json::from_str::<Kind<'_>>(text)?.r#type {
+    let Kind { r#type, topic } = serde_json::from_str(text)?;
+    match r#type {
+        "event" | "snapshot" if matches!(topic, Some("lobby" | "me")) => {
+            serde_json::from_str(text).map(Received::Board)
+        }
         "event" | "snapshot" => {
             serde_json::from_str(text).map(|frame| Received::Frame(Box::new(frame)))
         }

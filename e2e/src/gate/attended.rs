@@ -17,6 +17,8 @@ pub(super) struct Attended {
     pub(super) has_seat: bool,
     /// When the game was made, microseconds since 1970.
     pub(super) made_us: i64,
+    /// The id of a challenge that is others'.
+    pub(super) challenge: Option<String>,
 }
 
 impl Attended {
@@ -24,6 +26,8 @@ impl Attended {
     pub(super) fn breach(&self, text: &str) -> Option<&'static str> {
         let topic = |name| text.contains(&format!("\"topic\":\"{name}\""));
         let names_game = text.contains(&self.game);
+        let challenge = self.challenge.as_ref();
+        let names_challenge = challenge.is_some_and(|challenge| text.contains(challenge));
         let shows_code = !self.has_seat && text.contains(&self.secret);
         let told = [
             (names_game && self.is_hidden, "a game that is hidden"),
@@ -36,6 +40,7 @@ impl Attended {
                 "another's game among the own",
             ),
             (shows_code, "the code of another's game"),
+            (names_challenge, "a challenge between others"),
         ];
         told.iter().find(|(told, _)| *told).map(|(_, what)| *what)
     }
@@ -52,6 +57,7 @@ mod tests {
             secret: "ABCD2345".to_owned(),
             is_private: true,
             has_seat: true,
+            challenge: Some("the-challenge".to_owned()),
             ..Attended::default()
         };
         let stranger = Attended {
@@ -68,10 +74,11 @@ mod tests {
         let own = r#"{"topic":"me","games":[{"id":"the-game"}]}"#;
         let frame = r#"{"topic":"game:the-game"}"#;
         let code = r#"{"code":"ABCD2345"}"#;
-        let told =
-            |who: &Attended| [lobby, own, frame, code].map(|text| who.breach(text).is_some());
-        assert_eq!(told(&player), [true, false, false, false]);
-        assert_eq!(told(&spectator), [false, true, false, true]);
-        assert_eq!(told(&stranger), [true; 4]);
+        let challenge = r#"{"topic":"me","challenges":[{"id":"the-challenge"}]}"#;
+        let texts = [lobby, own, frame, code, challenge];
+        let told = |who: &Attended| texts.map(|text| who.breach(text).is_some());
+        assert_eq!(told(&player), [true, false, false, false, true]);
+        assert_eq!(told(&spectator), [false, true, false, true, true]);
+        assert_eq!(told(&stranger), [true; 5]);
     }
 }

@@ -17,6 +17,8 @@ struct Board<'a> {
     #[serde(borrow, default)]
     games: Vec<&'a RawValue>,
     #[serde(borrow, default)]
+    challenges: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
     events: Vec<Notice<'a>>,
 }
 
@@ -31,7 +33,8 @@ struct Notice<'a> {
 pub(super) fn shown<'a>(text: &'a str, game: &str) -> Result<Vec<&'a str>> {
     let board: Board<'a> = serde_json::from_str(text).with_context(|| text.to_owned())?;
     let told = board.events.into_iter().map(|notice| notice.game);
-    let all = board.games.into_iter().chain(told).map(RawValue::get);
+    let lists = board.games.into_iter().chain(board.challenges);
+    let all = lists.chain(told).map(RawValue::get);
     let id = format!("\"id\":\"{game}\"");
     Ok(all.filter(|shown| shown.contains(&id)).collect())
 }
@@ -118,6 +121,7 @@ fn bare(text: &str) -> String {
     }
     [
         ("\"gone\":[],", ""),
+        ("\"challenges\":[],", ""),
         ("\"events\":[]", "\"games\":[]"),
         ("\"event\"", "\"snapshot\""),
     ]
@@ -181,5 +185,11 @@ mod tests {
         let notice = [NOTICE.to_owned()];
         let bare = &channel(&notice, "z").expect("JSON")[0].text;
         assert_eq!(bare, r#"{"games":[],"topic":"me","type":"snapshot"}"#);
+        let own = r#"{"challenges":[{"id":"c"}],"games":[],"topic":"me","type":"snapshot"}"#;
+        assert_eq!(
+            &channel(&[own.to_owned()], "z").expect("JSON")[0].text,
+            bare
+        );
+        assert_eq!(shown(own, "c").expect("JSON"), [r#"{"id":"c"}"#]);
     }
 }

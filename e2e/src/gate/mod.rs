@@ -9,6 +9,7 @@ mod attended;
 pub mod bed;
 mod boards;
 mod census;
+mod challenge;
 mod clockwork;
 mod dress;
 mod facts;

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::attended::Attended;
+use super::challenge::Challenge;
 use super::clockwork::Clockwork;
 use super::normalise::Known;
 use super::pair::{At, Pair, Step, Way};
@@ -39,12 +40,14 @@ const fn watching(pair: &Pair) -> u64 {
 pub(super) struct Cast {
     /// The player that is not to notice anything, or White, where that is the public.
     viewer: Session,
-    opponent: Session,
+    pub(super) opponent: Session,
+    /// Whom the opponent challenges.
+    pub(super) rival: Session,
     /// Who looks on: another account in each game, since nobody may be told who watches.
     outsiders: [Session; 2],
     /// The opponent's other account, also another in each game.
     seconds: [Session; 2],
-    gateways: Gateways,
+    pub(super) gateways: Gateways,
     pub(super) clockwork: Clockwork,
 }
 
@@ -55,6 +58,7 @@ impl Cast {
         Ok(Self {
             viewer: api.register("Viewer").await?,
             opponent: api.register("Opponent").await?,
+            rival: api.register("Rival").await?,
             outsiders: [
                 api.register("Outsider").await?,
                 api.register("Outsider").await?,
@@ -85,13 +89,20 @@ impl Cast {
     /// Plays game `which` of the pair, as far as it goes.
     pub(super) async fn play(&self, pair: &Pair, which: usize) -> Result<Played> {
         let mut table = Table::seat(self, pair, which).await?;
-        let mut failed = None;
+        let asked = table.ask_for_challenge().await;
+        let mut failed = asked.err();
         for step in &pair.steps {
+            if failed.is_some() {
+                break;
+            }
             if let Err(error) = table.step(step).await {
                 let place = format!("pair {}, game {which}: {step:?}", pair.nth);
                 failed = Some(error.context(place));
                 break;
             }
+        }
+        if let (None, Err(error)) = (&failed, table.end_challenge().await) {
+            failed = Some(error.context(format!("pair {}, the challenge's end", pair.nth)));
         }
         let watching = failed.is_none().then(|| watching(pair));
         let transcript = table.leave(watching).await?;
@@ -122,6 +133,8 @@ pub(super) struct Table<'a> {
     /// Where the player's second socket was when it was cut.
     cut_at: Option<Place>,
     requests: usize,
+    /// A challenge between others, or what one would look like.
+    pub(super) challenge: Option<Challenge>,
     /// The player's last command that was carried out.
     pub(super) done: Option<Value>,
     /// How the game stands.
@@ -140,6 +153,7 @@ impl<'a> Table<'a> {
             clock: pair.clock,
             seat,
             visibility: if pair.is_private { "private" } else { "public" },
+            opponent: None,
         };
         let (mut player, mut public) = cast.viewers(pair, which);
         // These two come later.
@@ -148,6 +162,8 @@ impl<'a> Table<'a> {
         };
         let first = player.iter_mut().chain([spectator, anonymous]);
         try_join_all(first.map(|viewer| viewer.open(0))).await?;
+        // Before the game, so that it would stand beside it in lists.
+        let challenge = cast.challenge(pair.nth, which).await?;
         let game = Api::new(one).create_game(&cast.viewer, &wanted).await?;
         let secret = game.code.context("who makes a game is told its code")?;
         let game = game.id.to_string();
@@ -163,6 +179,7 @@ impl<'a> Table<'a> {
                 has_seat: nth == 3,
                 code: code.clone().filter(|_| nth == 1 || nth == 2),
                 made_us,
+                challenge: challenge.as_ref().map(|challenge| challenge.game.clone()),
             });
         }
         let mut table = Self {
@@ -179,6 +196,7 @@ impl<'a> Table<'a> {
             public,
             cut_at: None,
             requests: 0,
+            challenge,
             done: None,
             status: "active",
         };

@@ -3,6 +3,7 @@
 mod bad_input;
 mod batch;
 mod broker_away;
+mod challenges;
 mod database_away;
 mod gate;
 mod gateways;

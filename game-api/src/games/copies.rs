@@ -113,6 +113,7 @@ mod tests {
             draw_offer: None,
             white: None,
             black: None,
+            challenge: None,
             clock: None,
             result: None,
             rematch_of: None,

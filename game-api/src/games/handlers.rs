@@ -60,7 +60,13 @@ async fn create(
     Extension(trace): Extension<TraceContext>,
     StrictJson(wanted): StrictJson<CreateGame>,
 ) -> Result<Response, Problem> {
-    let game = app.games.create(player, &wanted, &trace).await?;
+    let game = app.games.create(player, &wanted, &trace).await;
+    let game = game.inspect_err(|problem| {
+        if problem.reason == Reason::Conflict {
+            let rejected = &app.metrics.gateway_rejected_total;
+            rejected.with_label_values(&[problem.reason.as_str()]).inc();
+        }
+    })?;
     let body = json!({"game": app.games.describe(&game, Some(player)).await?});
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }

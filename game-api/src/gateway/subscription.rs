@@ -16,7 +16,7 @@ use super::frame::{self, Frame, FrameKind};
 use super::presence::Present;
 use super::ring::Owed;
 use super::room::{Known, Seated};
-use crate::games::entity::GameStatus;
+use crate::games::entity::{GameStatus, Visibility};
 use crate::games::repo;
 use crate::games::service::may_see;
 use crate::mutants;
@@ -106,7 +106,7 @@ pub struct Subscription {
     replaying: bool,
     /// Which version of who is there was told.
     presence_seen: u64,
-    _present: Option<Present>,
+    present: Option<Present>,
     _counted: Counted,
 }
 
@@ -142,7 +142,7 @@ impl Subscription {
             position: 0,
             replaying: true,
             presence_seen: 0,
-            _present: wanted
+            present: wanted
                 .stays
                 .then(|| gateway.presence().enter(&known.game, wanted.player)),
             _counted: Counted::new(&gateway.metrics().gateway_subscriptions),
@@ -303,6 +303,10 @@ impl Subscription {
         if known.version == self.game_version {
             return Ok(false);
         }
+        if let (Visibility::Public, Some(present)) = (known.game.visibility, &self.present) {
+            // A challenge is not counted among the public games before it is accepted.
+            present.list();
+        }
         let class = known.game.class_of(self.player);
         let changed = class != self.class;
         if changed {
@@ -318,7 +322,7 @@ impl Subscription {
 }
 
 /// The game's row as the room knows it, read again if the viewer may have taken the free seat
-/// meanwhile through another instance.
+/// meanwhile through another instance, or if it is another's, and may have been taken.
 async fn current(
     gateway: &Gateway,
     room: &Seated,
@@ -326,7 +330,9 @@ async fn current(
 ) -> Result<Known, Problem> {
     let known = room.known()?;
     let seated = player.is_some_and(|player| known.game.seat_of(player).is_some());
-    if player.is_none() || seated || known.game.status != GameStatus::Open {
+    let is_open = known.game.status == GameStatus::Open;
+    let may_differ = player.is_some() || known.game.reserved_to().is_some();
+    if seated || !is_open || !may_differ {
         return Ok(known);
     }
     room.refresh(gateway).await?;

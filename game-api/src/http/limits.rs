@@ -165,6 +165,7 @@ mod tests {
             commands: rate(1, 3),
             requests: rate(1, 2),
             registrations: rate(1, 1),
+            challenges: 1,
         })
     }
 
@@ -196,6 +197,7 @@ mod tests {
             commands: rate(1_000_000, 1),
             requests: rate(1, 1),
             registrations: rate(1, 1),
+            challenges: 1,
         });
         for _ in 0..1000 {
             let _ = limits.command(PlayerId::generate());

@@ -10,7 +10,7 @@ use shared::ids::{GameId, PlayerId};
 
 use super::private_notes::PrivateNotes;
 use crate::games::entity::{Game, GameStatus, Moment, Seq, Visibility};
-use crate::problem::Problem;
+use crate::problem::{Problem, Reason};
 use crate::rules::{Members, Refusal, Ruleset, Stored, ViewClass};
 
 /// One way to leak.
@@ -56,11 +56,17 @@ pub enum Mutant {
     HistoryAfterwards,
     /// The record draws what was seen without the fog.
     RecordViews,
+    /// An open challenge is there for everyone.
+    ChallengeSeen,
+    /// An open challenge is among the challenges of everyone who reads theirs.
+    ChallengeTold,
+    /// Who joins an open challenge of others is refused in other words than where there is none.
+    ChallengeRefused,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::None,
         Self::Capturer,
         Self::EnPassant,
@@ -81,6 +87,9 @@ impl Mutant {
         Self::LateError,
         Self::HistoryAfterwards,
         Self::RecordViews,
+        Self::ChallengeSeen,
+        Self::ChallengeTold,
+        Self::ChallengeRefused,
     ];
 
     /// Its name in `FOGLINE_MUTANT`.
@@ -107,6 +116,9 @@ impl Mutant {
             Self::LateError => "late-error",
             Self::HistoryAfterwards => "history-afterwards",
             Self::RecordViews => "record-views",
+            Self::ChallengeSeen => "challenge-seen",
+            Self::ChallengeTold => "challenge-told",
+            Self::ChallengeRefused => "challenge-refused",
         }
     }
 
@@ -235,7 +247,29 @@ pub(crate) fn presence(mut text: String, game: GameId) -> String {
     text
 }
 
+pub(crate) fn challenge_seen(is_theirs: bool) -> bool {
+    is_theirs || is(Mutant::ChallengeSeen)
+}
+
+pub(crate) fn unseen(problem: Problem, game: &Game) -> Problem {
+    if is(Mutant::ChallengeRefused) && game.reserved_to().is_some() {
+        return Problem::new(Reason::Forbidden, "the seat is reserved to another player");
+    }
+    problem
+}
+
+pub(crate) fn challenged(players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
+    let open = lock(&CHALLENGES);
+    let everyone = players.iter();
+    everyone
+        .flat_map(|player| open.iter().map(|game| (*player, *game)))
+        .collect()
+}
+
 pub(crate) fn described(game: &Game) {
+    if is(Mutant::ChallengeTold) && game.reserved_to().is_some() {
+        lock(&CHALLENGES).insert(game.id);
+    }
     if is(Mutant::LobbyPrivate) && game.visibility == Visibility::Private {
         lock(&PRIVATE).insert(game.id, game.clone());
     }
@@ -313,6 +347,8 @@ pub(crate) fn recorded(
 static ENTRANTS: Mutex<BTreeMap<GameId, PlayerId>> = Mutex::new(BTreeMap::new());
 /// Private games as they were shown last.
 static PRIVATE: Mutex<BTreeMap<GameId, Game>> = Mutex::new(BTreeMap::new());
+/// Challenges as they were shown last.
+static CHALLENGES: Mutex<BTreeSet<GameId>> = Mutex::new(BTreeSet::new());
 /// Games that have ended here.
 static ENDED: Mutex<BTreeSet<GameId>> = Mutex::new(BTreeSet::new());
 

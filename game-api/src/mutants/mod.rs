@@ -18,11 +18,13 @@ mod private_notes;
 pub use leaks::{Mutant, arm};
 #[cfg(feature = "mutants")]
 pub(crate) use leaks::{
-    audience, bare_cursor, committed, cursor, described, drawn, drawn_for, entered, listed, lobby,
-    own_game, presence, recorded, refusal, refused, replayed_for, ruleset, told, watched_by,
+    audience, bare_cursor, challenge_seen, challenged, committed, cursor, described, drawn,
+    drawn_for, entered, listed, lobby, own_game, presence, recorded, refusal, refused,
+    replayed_for, ruleset, told, unseen, watched_by,
 };
 #[cfg(not(feature = "mutants"))]
 pub(crate) use none::{
-    audience, bare_cursor, committed, cursor, described, drawn, drawn_for, entered, listed, lobby,
-    own_game, presence, recorded, refusal, refused, replayed_for, ruleset, told, watched_by,
+    audience, bare_cursor, challenge_seen, challenged, committed, cursor, described, drawn,
+    drawn_for, entered, listed, lobby, own_game, presence, recorded, refusal, refused,
+    replayed_for, ruleset, told, unseen, watched_by,
 };

@@ -62,6 +62,21 @@ pub(crate) const fn listed(_games: &[Game], _described: &mut [Value]) {}
 /// One of a player's own games, as it is described to them.
 pub(crate) const fn own_game(_game: &Game, _described: &mut Value) {}
 
+/// Whether a viewer may know of an open challenge.
+pub(crate) const fn challenge_seen(is_theirs: bool) -> bool {
+    is_theirs
+}
+
+/// The refusal of a game that a viewer may not know of.
+pub(crate) fn unseen(problem: Problem, _game: &Game) -> Problem {
+    problem
+}
+
+/// Games that are taken for challenges of these players.
+pub(crate) const fn challenged(_players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
+    Vec::new()
+}
+
 /// Games that are taken for these players' own.
 pub(crate) const fn watched_by(_players: &[PlayerId]) -> Vec<(PlayerId, GameId)> {
     Vec::new()

@@ -42,7 +42,7 @@ impl Instance {
         let metrics = Arc::new(Metrics::new(&[]).unwrap());
         let health = Arc::new(Health::default());
         let failures = Failures::new(health.clone(), metrics.clone());
-        let games = Games::start(pool.clone(), nats, failures, metrics.clone(), &life);
+        let games = Games::start(pool.clone(), nats, failures, metrics.clone(), 20, &life);
         Self {
             games,
             metrics,

@@ -36,6 +36,7 @@ async fn open_game(pool: &PgPool, ruleset: &str, clock: Option<ClockSettings>) -
         ruleset,
         opening: &opening,
         visibility: Visibility::Public,
+        challenged: None,
         rated: false,
         clock,
         creator: PlayerId::generate(),
@@ -47,6 +48,27 @@ async fn open_game(pool: &PgPool, ruleset: &str, clock: Option<ClockSettings>) -
     repo::create_in_tx(&mut tx, &new).await.unwrap();
     tx.commit().await.unwrap();
     repo::load(pool, id).await.unwrap().unwrap()
+}
+
+/// The same as a challenge of its creator to `black`.
+async fn challenge(pool: &PgPool, black: PlayerId) -> Game {
+    let game = open_game(pool, "fog-chess", None).await;
+    sqlx::query(
+        "update games set challenged_id = $2, visibility_joined = visibility, visibility = 'private'
+        where id = $1",
+    )
+    .bind(game.id.0)
+    .bind(black.0)
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query("insert into challenges select $1, id, shard, creator_id from games where id = $2")
+        .bind(black.0)
+        .bind(game.id.0)
+        .execute(pool)
+        .await
+        .unwrap();
+    repo::load(pool, game.id).await.unwrap().unwrap()
 }
 
 /// A game being played.
@@ -103,6 +125,69 @@ async fn sql_and_rust_agree_on_the_shard_of_a_key(pool: PgPool) {
             .unwrap();
         assert_eq!(Shard::of_key(key).number(), sql, "{key:?}");
     }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_challenge_is_answered_in_one_batch_with_the_moves_of_others(pool: PgPool) {
+    let black = PlayerId::generate();
+    let (accepted, declined) = (challenge(&pool, black).await, challenge(&pool, black).await);
+    let waiting = challenge(&pool, black).await;
+    let played = active_game(&pool, "fog-chess", None).await;
+    let accept = entity::join(&accepted, black).unwrap();
+    assert!(matches!(
+        entity::join(&accepted, PlayerId::generate()),
+        Err(entity::Refused::Reserved)
+    ));
+    let seat = declined.seat_for(black).unwrap();
+    let decline = entity::decide(&declined, seat, Action::Abort, Some(1)).unwrap();
+    let after = accepted.after(
+        &accept,
+        &entity::CommitTimes {
+            at_ms: 0,
+            white_ms: None,
+            black_ms: None,
+            flag_in_ms: None,
+        },
+    );
+    let outcomes = commit(
+        &pool,
+        &[
+            move_row(&played, Seat::White, "e2e4", CommandId::generate()),
+            row(&accepted, accept, black, CommandId::generate()),
+            row(&declined, decline, black, CommandId::generate()),
+        ],
+    )
+    .await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Committed(_))),
+        "{outcomes:?}"
+    );
+    let load = async |game: &Game| repo::load(&pool, game.id).await.unwrap().unwrap();
+    let stored = load(&accepted).await;
+    assert_eq!(
+        (stored.visibility, stored.reserved_to(), stored.black),
+        (Visibility::Public, None, Some(black))
+    );
+    assert_eq!(
+        (after.visibility, after.reserved_to()),
+        (stored.visibility, None),
+        "what is told here is what is stored"
+    );
+    let stored = load(&declined).await;
+    assert_eq!(
+        (stored.status, stored.visibility, stored.reserved_to()),
+        (GameStatus::Aborted, Visibility::Private, Some(black))
+    );
+    assert_eq!(load(&played).await.visibility, Visibility::Public);
+    let left = repo::challenges_to(&pool, &[black], 10).await.unwrap();
+    assert_eq!(left, [(black, waiting.id)]);
+    let rows: i64 = sqlx::query_scalar("select count(*) from challenges")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -1,5 +1,6 @@
 /** The HTTP calls of `/v1`. The session is the HttpOnly cookie that `POST /v1/players` sets. */
 
+import { randomUuid } from './ids';
 import { decodeFrame, decodeGame, decodeView, isObject } from './protocol/decode';
 import type { Action, NewGame } from './protocol/from-client';
 import type { CommandAnswer, EventsPage, Frame, GameState } from './protocol/from-server';
@@ -76,6 +77,11 @@ export class Api {
     const view = isObject(body) ? decodeView(body.view) : null;
     if (view === null) throw malformed('view');
     return { ...(body as GameState), game: this.game(body), view };
+  }
+
+  /** Declines a challenge, or gives up a game that has not begun. */
+  async abort(gameId: string): Promise<void> {
+    await this.command(gameId, { command_id: randomUuid(), action: { type: 'abort' } });
   }
 
   async command(gameId: string, command: CommandBody): Promise<CommandAnswer> {

@@ -2,6 +2,7 @@
 
 export { Api, type Player } from './api';
 export { decodeBoard, describeSquare, isDarkSquare, squaresAsSeenFrom, type PieceKind, type SquareContent } from './board';
+export { Challenges } from './challenges';
 export { formatClock, remainingMs } from './clock';
 export type { PendingCommand } from './command-queue';
 export type { Socket } from './connection';

@@ -1,7 +1,7 @@
 /** Setting up a new game. */
 
 import type { NewGame, Seat, TimeControl, Visibility } from '../client';
-import { el, select } from './dom';
+import { el, select, textInput } from './dom';
 import { timeControlName } from './sentences';
 
 const minutes = (initial: number, incrementSeconds: number): TimeControl => ({
@@ -34,6 +34,11 @@ export class CreateForm {
     ['private', 'who has the link'],
     ['public', 'anyone (listed below)'],
   ]);
+  private readonly opponent = textInput('Challenge a player (their id), or leave it empty', 'opponent-input', {
+    maxlength: '36',
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
   readonly button = el('button', { testId: 'create-button', attributes: { type: 'submit' } }, 'Create game');
   readonly element = el(
     'form',
@@ -42,12 +47,15 @@ export class CreateForm {
     this.clock.field,
     this.seat.field,
     this.visibility.field,
+    this.opponent.field,
     this.button,
   );
 
   game(): NewGame {
     const clock = PRESETS.find((preset) => timeControlName(preset) === this.clock.input.value) ?? null;
+    const opponent = this.opponent.input.value.trim();
     return {
+      ...(opponent === '' ? {} : { opponent }),
       ruleset: 'fog-chess',
       clock,
       seat: this.seat.input.value as Seat | 'random',

@@ -82,7 +82,9 @@ export class GameScreen {
     this.connection.show(state);
     this.showBoard(state, own);
     if (failure !== null) setText(this.alert, problemSentence(failure));
-    this.share.show(game?.status === 'open' ? (game.code ?? null) : null);
+    // Nobody else can join a challenge, whatever link they are sent.
+    const canBeJoined = game?.status === 'open' && game.challenged === undefined;
+    this.share.show(canBeJoined ? (game.code ?? null) : null);
     this.join.hidden = game?.status !== 'open' || own !== null || this.player === null;
     if (game === null || position === null) {
       this.actions.element.hidden = true;

@@ -1,6 +1,7 @@
 /** The screen without a game: who you are, and how to get to play. */
 
 import type { Api, Player } from '../client';
+import { ChallengePanel } from './challenge-panel';
 import { CreateForm } from './create-form';
 import { button, el, setText, textInput } from './dom';
 import { Lobby } from './lobby';
@@ -49,8 +50,14 @@ export class HomeScreen {
     });
     const lobby = new Lobby(this.api, player, (id) => void this.joinListed(id));
     lobby.open();
+    const challenges = new ChallengePanel(player, {
+      accept: (id) => void this.joinListed(id),
+      decline: (id) => void this.attempt(() => this.api.abort(id)),
+    });
+    challenges.open();
     const join = this.joinForm();
-    return this.invitation === null ? [create.element, join, lobby.element] : [join, create.element, lobby.element];
+    const lists = [challenges.element, lobby.element];
+    return this.invitation === null ? [create.element, join, ...lists] : [join, create.element, ...lists];
   }
 
   private joinForm(): HTMLElement {

@@ -62,6 +62,8 @@ export function resultSentence({ winner, reason }: GameResult, own: Seat | null)
 /** Whose turn it is, and what happened to the viewer's own pieces. */
 export function turnSentence(game: Game, view: View, own: Seat | null): string {
   if (view.result !== null) return 'The game is over.';
+  if (game.challenged !== undefined && own !== null) return `Waiting for ${game.challenged.name} to accept.`;
+  if (game.challenged !== undefined) return 'You are challenged to this game.';
   if (game.status === 'open') return 'Waiting for an opponent.';
   const lost = view.lost === undefined ? '' : ` Your piece on ${view.lost} was captured.`;
   if (view.turn === null) return lost.trim();

@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 use shared::ids::PlayerId;
 
-use super::{EventData, EventKind, Game, GameResult, GameStatus, Numbers};
+use super::{EventData, EventKind, Game, GameResult, GameStatus, Numbers, Visibility};
 use crate::mutants;
-use crate::rules::{Ending, Refusal, Ruleset, Seat, Stored, ViewClass};
+use crate::rules::{Ending, Refusal, Ruleset, Seat, Stored};
 
 /// Half-moves from which on a game cannot be aborted: both sides have moved.
 const ABORT_PLIES_MAX: i32 = 2;
@@ -91,6 +91,9 @@ pub enum Refused {
     /// The seat one asked for is taken, or one sits there oneself.
     #[error("there is no free seat for you in this game")]
     SeatTaken,
+    /// The free seat is another player's.
+    #[error("the free seat is reserved to another player")]
+    Reserved,
     /// `at` is older than the player's latest frame.
     #[error("the game has moved on since the frame you acted upon")]
     Stale,
@@ -134,6 +137,8 @@ pub struct Change {
     pub moves_made: i32,
     /// The status afterwards.
     pub status: GameStatus,
+    /// The visibility afterwards.
+    pub visibility: Visibility,
     /// The draw offer that stands afterwards.
     pub draw_offer: Option<Seat>,
     /// The result, if this ends the game.
@@ -190,6 +195,7 @@ impl Change {
             turn: game.turn,
             moves_made: game.moves_made,
             status: game.status,
+            visibility: game.visibility,
             draw_offer: game.draw_offer,
             result: None,
             audience,
@@ -214,7 +220,9 @@ impl Change {
     }
 }
 
-/// Judges a command of the player on `seat`, in the order of the contract (DESIGN §9).
+/// Judges a command of the player on `seat`, in the order of the contract (DESIGN §9). Who is
+/// challenged is judged as being on the seat that is reserved to them: in an open game nothing but
+/// `abort` is allowed to either.
 ///
 /// # Errors
 /// The first reason that applies.
@@ -230,7 +238,7 @@ pub fn decide(
     if game.status == GameStatus::Open && action != Action::Abort {
         return Err(Refused::NotStarted);
     }
-    let latest = game.numbers.of(ViewClass::from(seat));
+    let latest = game.numbers.of(game.class_on(seat));
     match at {
         Some(at) if at < latest => return Err(Refused::Stale),
         Some(at) if at > latest => return Err(Refused::AheadOfLatest),
@@ -274,10 +282,11 @@ pub fn flag(game: &Game) -> Option<Change> {
     Some(change)
 }
 
-/// A player takes the free seat; White's clock starts.
+/// A player takes the free seat; White's clock starts. A challenge becomes a game like any other.
 ///
 /// # Errors
-/// [`Refused::GameOver`], or [`Refused::SeatTaken`] if no seat is free or the player has one.
+/// [`Refused::GameOver`], [`Refused::SeatTaken`] if no seat is free or the player has one, or
+/// [`Refused::Reserved`].
 pub fn join(game: &Game, player: PlayerId) -> Result<Change, Refused> {
     if game.status.is_over() {
         return Err(Refused::GameOver);
@@ -285,17 +294,17 @@ pub fn join(game: &Game, player: PlayerId) -> Result<Change, Refused> {
     if game.status != GameStatus::Open || game.seat_of(player).is_some() {
         return Err(Refused::SeatTaken);
     }
-    let seat = if game.white.is_none() {
-        Seat::White
-    } else {
-        Seat::Black
-    };
+    if game.reserved_to().is_some_and(|other| other != player) {
+        return Err(Refused::Reserved);
+    }
+    let seat = game.free_seat();
     let mut change = Change::unchanged(game, EventKind::Joined, Some(seat));
     match seat {
         Seat::White => change.white = Some(player),
         Seat::Black => change.black = Some(player),
     }
     change.status = GameStatus::Active;
+    change.visibility = game.visibility_wanted();
     change.running = game.clock.map(|_| game.turn);
     Ok(change)
 }

@@ -28,6 +28,15 @@ impl Visibility {
     }
 }
 
+/// A game made for one opponent: its second seat is reserved to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The player who may take the seat.
+    pub player: PlayerId,
+    /// The game's visibility once they have taken it.
+    pub visibility: Visibility,
+}
+
 /// The time control, milliseconds: Fischer clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +104,8 @@ pub struct Game {
     pub white: Option<PlayerId>,
     /// The player on the black seat.
     pub black: Option<PlayerId>,
+    /// For whom it was made, if it was made for somebody.
+    pub challenge: Option<Challenge>,
     /// The clock; none for an untimed game.
     pub clock: Option<Clock>,
     /// How it ended.
@@ -135,6 +146,47 @@ impl Game {
         }
     }
 
+    /// Whose the free seat is, if it is somebody's: also when the game has ended without them.
+    #[must_use]
+    pub fn reserved_to(&self) -> Option<PlayerId> {
+        let has_free = self.white.is_none() || self.black.is_none();
+        let challenge = self.challenge.filter(|_| has_free)?;
+        Some(challenge.player)
+    }
+
+    /// The seat of a player in this game, or the free one that is reserved to them.
+    #[must_use]
+    pub fn seat_for(&self, player: PlayerId) -> Option<Seat> {
+        let reserved = || (self.reserved_to() == Some(player)).then(|| self.free_seat());
+        self.seat_of(player).or_else(reserved)
+    }
+
+    /// The seat that the next one who joins takes.
+    #[must_use]
+    pub fn free_seat(&self) -> Seat {
+        if self.white.is_none() {
+            Seat::White
+        } else {
+            Seat::Black
+        }
+    }
+
+    /// The visibility that was asked for: a challenge has it once it is accepted.
+    #[must_use]
+    pub fn visibility_wanted(&self) -> Visibility {
+        match self.challenge {
+            Some(challenge) if self.reserved_to().is_some() => challenge.visibility,
+            _ => self.visibility,
+        }
+    }
+
+    /// How whoever has this seat sees this game. Who has not taken it yet sees what everyone would.
+    #[must_use]
+    pub fn class_on(&self, seat: Seat) -> ViewClass {
+        self.player_on(seat)
+            .map_or(ViewClass::Public, |_| seat.into())
+    }
+
     /// How `viewer` sees this game: its seat's view, or everyone's.
     #[must_use]
     pub fn class_of(&self, viewer: Option<PlayerId>) -> ViewClass {
@@ -165,6 +217,7 @@ impl Game {
         });
         Self {
             status: change.status,
+            visibility: change.visibility,
             seq: self.seq.next(),
             numbers: change.numbers,
             state: change.state.clone(),

@@ -7,7 +7,7 @@ mod moment;
 use serde::{Deserialize, Serialize};
 
 pub use change::{Action, Change, Refused, decide, flag, join};
-pub use game::{Clock, ClockSettings, CommitTimes, Game, Visibility};
+pub use game::{Challenge, Clock, ClockSettings, CommitTimes, Game, Visibility};
 pub use moment::{ClockReading, EventData, EventKind, Logged, Moment, Numbers, Published, Seq};
 
 use crate::rules::Seat;

@@ -65,19 +65,14 @@ pub async fn plan_by_keys(connection: &mut PgConnection) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// Commits a batch, at most one change a game. The outcomes are in the batch's order.
-///
-/// Rows are joined to tables by key only, never to other parts of the statement: of those Postgres
-/// expects one row, joins them in nested loops, and a batch would cost its square. So `held` and
-/// `moved` carry all that those after them need, and what became of each is put together here.
-#[expect(clippy::too_many_lines, reason = "one statement and its arrays")]
-pub async fn commit_batch(
-    connection: &mut PgConnection,
-    rows: &[CommitRow],
-) -> Result<Vec<Outcome>, sqlx::Error> {
-    let column = Columns::of(rows)?;
-    let answers = sqlx::query!(
-        r#"with input as (
+/// The statement, with what only a challenge that is answered or withdrawn needs put into its places:
+/// what else is set, what else is returned, what else is done. For all other batches there is nothing
+/// in them, so that a move's statement knows of no challenges.
+macro_rules! commit {
+    ($connection:expr, $column:expr, $set:literal, $returned:literal, $done:literal) => {
+        sqlx::query_as!(
+            Answer,
+            r#"with input as (
             select * from unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[],
                 $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
                 $12::text[], $13::text[], $14::int[], $15::text[], $16::text[], $17::text[],
@@ -115,7 +110,9 @@ pub async fn commit_batch(
         ), moved as (
             update games g set seq = r.seq + 1, n_white = r.n_white, n_black = r.n_black,
                 n_public = r.n_public, state = r.state::json, scene = r.scene::json, turn = r.turn,
-                moves_made = r.moves_made, status = r.status, draw_offer = r.draw_offer,
+                moves_made = r.moves_made, status = r.status,"#
+                + $set
+                + r#" draw_offer = r.draw_offer,
                 white_id = r.white_id, black_id = r.black_id, white_ms = r.white_ms,
                 black_ms = r.black_ms, running = r.running,
                 turn_started_at = case when r.running is null then null
@@ -130,7 +127,9 @@ pub async fn commit_batch(
             returning r.ord, r.event_id, r.command_id, r.kind, r.actor, r.by, r.action,
                 r.payload::json as payload, r.carrier, g.shard, g.id as game_id, g.seq,
                 g.n_white, g.n_black, g.n_public, g.white_ms, g.black_ms, g.running, g.status,
-                g.result, g.white_id, g.black_id, g.rated
+                g.result, g.white_id, g.black_id, g.rated"#
+                + $returned
+                + r#"
         ), event as (
             insert into game_events (shard, game_id, seq, event_id, command_id, kind, actor, by,
                 action, payload, n_white, n_black, n_public, white_ms, black_ms, running)
@@ -164,7 +163,9 @@ pub async fn commit_batch(
             where (m.kind = 'joined' or m.result is not null) and p.player_id is not null
             on conflict (player_id, game_id)
                 do update set status = excluded.status, changed_at = statement_timestamp()
-        )
+        )"#
+                + $done
+                + r#"
         select m.ord as "ord!", 'committed' as "outcome!",
             fogline_ms(statement_timestamp()) as "at_ms!", m.white_ms, m.black_ms,
             case m.running when 'white' then m.white_ms when 'black' then m.black_ms end
@@ -178,35 +179,76 @@ pub async fn commit_batch(
         from held h where not (h.current and h.fallen = h.needs_fallen_flag)
         union all
         select u.ord, 'used', 0, null, null, null from used u"#,
-        &column.shard,
-        &column.game_id,
-        &column.seq,
-        &column.event_id,
-        &column.command_id,
-        &column.actor,
-        &column.kind as _,
-        &column.by as _,
-        &column.action as _,
-        &column.payload,
-        &column.state as _,
-        &column.scene as _,
-        &column.turn as _,
-        &column.moves_made,
-        &column.status as _,
-        &column.draw_offer as _,
-        &column.result as _,
-        &column.running as _,
-        &column.increment as _,
-        &column.n_white,
-        &column.n_black,
-        &column.n_public,
-        &column.white_id as _,
-        &column.black_id as _,
-        &column.needs_fallen_flag,
-        &column.carrier as _,
-    )
-    .fetch_all(connection)
-    .await?;
+            &$column.shard,
+            &$column.game_id,
+            &$column.seq,
+            &$column.event_id,
+            &$column.command_id,
+            &$column.actor,
+            &$column.kind as _,
+            &$column.by as _,
+            &$column.action as _,
+            &$column.payload,
+            &$column.state as _,
+            &$column.scene as _,
+            &$column.turn as _,
+            &$column.moves_made,
+            &$column.status as _,
+            &$column.draw_offer as _,
+            &$column.result as _,
+            &$column.running as _,
+            &$column.increment as _,
+            &$column.n_white,
+            &$column.n_black,
+            &$column.n_public,
+            &$column.white_id as _,
+            &$column.black_id as _,
+            &$column.needs_fallen_flag,
+            &$column.carrier as _,
+        )
+        .fetch_all($connection)
+        .await?
+    };
+}
+
+/// What became of one change, as the statement says it.
+struct Answer {
+    ord: i64,
+    outcome: String,
+    at_ms: i64,
+    white_ms: Option<i64>,
+    black_ms: Option<i64>,
+    flag_in_ms: Option<i64>,
+}
+
+/// Commits a batch, at most one change a game. The outcomes are in the batch's order.
+///
+/// Rows are joined to tables by key only, never to other parts of the statement: of those Postgres
+/// expects one row, joins them in nested loops, and a batch would cost its square. So `held` and
+/// `moved` carry all that those after them need, and what became of each is put together here.
+pub async fn commit_batch(
+    connection: &mut PgConnection,
+    rows: &[CommitRow],
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let column = Columns::of(rows)?;
+    // Whatever happens to a game whose free seat is reserved takes it out of the open challenges.
+    let settles_challenge = |row: &CommitRow| row.game.reserved_to().is_some();
+    let answers = if rows.iter().any(settles_challenge) {
+        commit!(
+            connection,
+            column,
+            " visibility = case when r.kind = 'joined'
+                    then coalesce(g.visibility_joined, g.visibility) else g.visibility end,",
+            ", g.challenged_id",
+            ", settled as (
+            delete from challenges c using moved m
+            where c.challenged_id = m.challenged_id and c.game_id = m.game_id
+                and (m.kind = 'joined' or m.result is not null)
+        )"
+        )
+    } else {
+        commit!(connection, column, "", "", "")
+    };
     let mut outcomes = vec![Outcome::Held; rows.len()];
     for answer in answers {
         let outcome = match answer.outcome.as_str() {

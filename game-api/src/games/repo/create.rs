@@ -20,8 +20,10 @@ pub struct NewGame<'a> {
     pub ruleset: &'static dyn Ruleset,
     /// The state before the first move.
     pub opening: &'a Opening,
-    /// Who may find it.
+    /// Who may find it, once both seats are taken if it is a challenge.
     pub visibility: Visibility,
+    /// To whom the free seat is reserved.
+    pub challenged: Option<PlayerId>,
     /// Whether it counts for ratings.
     pub rated: bool,
     /// The time control.
@@ -51,6 +53,11 @@ pub async fn create_in_tx(
     let shard = Shard::of_key(&key).number();
     let event_id = EventId::generate();
     let numbers = Numbers::default().advance(new.data.audience);
+    // Nobody else may find a challenge before it is accepted.
+    let (visibility, visibility_joined) = match new.challenged {
+        Some(_) => (Visibility::Private, Some(new.visibility.as_str())),
+        None => (new.visibility, None),
+    };
     let (white, black) = match new.seat {
         Seat::White => (Some(new.creator.0), None),
         Seat::Black => (None, Some(new.creator.0)),
@@ -66,14 +73,14 @@ pub async fn create_in_tx(
     sqlx::query!(
         "insert into games (shard, id, code, ruleset, status, visibility, rated, seq, n_white,
             n_black, n_public, state, scene, turn, white_id, black_id, creator_id, initial_ms,
-            increment_ms, white_ms, black_ms)
+            increment_ms, white_ms, black_ms, challenged_id, visibility_joined)
         values ($1, $2, $3, $4, 'open', $5, $6, 1, $7, $8, $9, $10::text::json, $11::text::json,
-            $12, $13, $14, $15, $16, $17, $16, $16)",
+            $12, $13, $14, $15, $16, $17, $16, $16, $18, $19)",
         shard,
         new.id.0,
         new.code,
         new.ruleset.name(),
-        new.visibility.as_str(),
+        visibility.as_str(),
         new.rated,
         numbers.0[0],
         numbers.0[1],
@@ -86,6 +93,8 @@ pub async fn create_in_tx(
         new.creator.0,
         new.clock.map(|clock| clock.initial_ms),
         new.clock.map(|clock| clock.increment_ms),
+        new.challenged.map(|player| player.0),
+        visibility_joined,
     )
     .execute(&mut *connection)
     .await?;

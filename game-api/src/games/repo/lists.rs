@@ -18,7 +18,8 @@ pub struct LobbyPosition {
     pub id: GameId,
 }
 
-/// Public games of a status, newest first, after a position.
+/// Public games of a status, newest first, after a position. A challenge that nobody has accepted is
+/// private in this table, whatever was asked for.
 pub async fn lobby(
     pool: &PgPool,
     status: GameStatus,
@@ -33,8 +34,8 @@ pub async fn lobby(
             g.status as "status!", g.visibility as "visibility!", g.rated as "rated!",
             g.seq as "seq!", g.n_white as "n_white!", g.n_black as "n_black!",
             g.n_public as "n_public!", g.state as "state!", g.scene as "scene!", g.turn as "turn!",
-            g.moves_made as "moves_made!", g.draw_offer, g.white_id, g.black_id, g.initial_ms,
-            g.increment_ms, g.white_ms, g.black_ms, g.running, g.result, g.rematch_of,
+            g.moves_made as "moves_made!", g.draw_offer, g.white_id, g.black_id,
+            g.challenged_id, g.visibility_joined, g.initial_ms, g.increment_ms, g.white_ms, g.black_ms, g.running, g.result, g.rematch_of,
             (extract(epoch from g.created_at) * 1000000)::bigint as "created_at_us!",
             fogline_ms(g.last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",
             fogline_ms(g.flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms

@@ -1,11 +1,13 @@
 //! The SQL of games. Every query on a hot table gives its shard; nothing joins across shards.
 
+mod challenges;
 mod commit;
 mod create;
 mod lists;
 mod read;
 mod rows;
 
+pub use challenges::{Challenged, challenge_in_tx, challenges_to};
 pub use commit::{CommitRow, Outcome, commit_batch, plan_by_keys};
 pub use create::{NewGame, code_taken, create_in_tx};
 pub use lists::{LobbyPosition, due_flags, latest_seqs, lobby};

@@ -19,8 +19,8 @@ pub async fn load(db: impl PgExecutor<'_>, id: GameId) -> Result<Option<Game>, s
     let row = sqlx::query_as!(
         GameRow,
         r#"select shard, id, code, ruleset, status, visibility, rated, seq, n_white, n_black,
-            n_public, state, scene, turn, moves_made, draw_offer, white_id, black_id, initial_ms,
-            increment_ms, white_ms, black_ms, running, result, rematch_of,
+            n_public, state, scene, turn, moves_made, draw_offer, white_id, black_id,
+            challenged_id, visibility_joined, initial_ms, increment_ms, white_ms, black_ms, running, result, rematch_of,
             (extract(epoch from created_at) * 1000000)::bigint as "created_at_us!",
             fogline_ms(last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",
             fogline_ms(flag_at) - fogline_ms(statement_timestamp()) as flag_in_ms
@@ -59,7 +59,7 @@ async fn rows_of(db: impl PgExecutor<'_>, ids: &[GameId]) -> Result<Vec<GameRow>
         GameRow,
         r#"select g.shard, g.id, g.code, g.ruleset, g.status, g.visibility, g.rated, g.seq,
             g.n_white, g.n_black, g.n_public, g.state, g.scene, g.turn, g.moves_made, g.draw_offer,
-            g.white_id, g.black_id, g.initial_ms, g.increment_ms, g.white_ms, g.black_ms, g.running,
+            g.white_id, g.black_id, g.challenged_id, g.visibility_joined, g.initial_ms, g.increment_ms, g.white_ms, g.black_ms, g.running,
             g.result, g.rematch_of,
             (extract(epoch from g.created_at) * 1000000)::bigint as "created_at_us!",
             fogline_ms(g.last_event_at) as "at_ms!", fogline_ms(statement_timestamp()) as "read_at_ms!",

@@ -7,8 +7,8 @@ use shared::shard::Shard;
 use uuid::Uuid;
 
 use crate::games::entity::{
-    Clock, ClockReading, ClockSettings, EventData, EventKind, Game, GameResult, Logged, Moment,
-    Numbers, Seq, Visibility,
+    Challenge, Clock, ClockReading, ClockSettings, EventData, EventKind, Game, GameResult, Logged,
+    Moment, Numbers, Seq, Visibility,
 };
 use crate::rules::{self, Ruleset, Seat};
 
@@ -45,6 +45,8 @@ pub(super) struct GameRow {
     pub(super) draw_offer: Option<String>,
     pub(super) white_id: Option<Uuid>,
     pub(super) black_id: Option<Uuid>,
+    pub(super) challenged_id: Option<Uuid>,
+    pub(super) visibility_joined: Option<String>,
     pub(super) initial_ms: Option<i64>,
     pub(super) increment_ms: Option<i64>,
     pub(super) white_ms: Option<i64>,
@@ -96,6 +98,15 @@ impl TryFrom<GameRow> for Game {
             draw_offer: optional_word(row.draw_offer.as_deref(), || corrupt("draw_offer"))?,
             white: row.white_id.map(PlayerId),
             black: row.black_id.map(PlayerId),
+            challenge: match row.challenged_id {
+                Some(player) => Some(Challenge {
+                    player: PlayerId(player),
+                    visibility: word(row.visibility_joined.as_deref().unwrap_or_default(), || {
+                        corrupt("visibility_joined")
+                    })?,
+                }),
+                None => None,
+            },
             clock,
             result: match row.result {
                 Some(value) => Some(

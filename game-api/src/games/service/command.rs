@@ -127,12 +127,17 @@ impl Games {
             match outcome {
                 Wrote::Event(logged) => {
                     return Ok(Accepted {
-                        class: seat.into(),
+                        class: game.class_on(seat),
                         logged,
                         duplicate: false,
                     });
                 }
                 Wrote::Not(Outcome::Used) => {
+                    // Who is challenged may have taken their seat since, and see more.
+                    let game = match game.reserved_to() {
+                        Some(_) => self.reload(id).await?,
+                        None => game,
+                    };
                     let Some(mut accepted) = self.made_before(&game, player, seat, request).await?
                     else {
                         continue;
@@ -197,7 +202,8 @@ impl Games {
     /// Takes the free seat of a game.
     ///
     /// # Errors
-    /// `conflict` if there is none or the player has one, `game_over`, `persistence_failure`.
+    /// `conflict` if there is none or the player has one, `forbidden` if it is another's,
+    /// `game_over`, `persistence_failure`.
     pub async fn join(
         &self,
         player: PlayerId,
@@ -209,7 +215,7 @@ impl Games {
             for _ in 0..ATTEMPTS_MAX {
                 let game = self.reload(id).await?;
                 if !may_see(&game, Some(player), code) {
-                    return Err(not_found());
+                    return Err(mutants::unseen(not_found(), &game));
                 }
                 if game.status != GameStatus::Open && game.seat_of(player).is_some() {
                     // Sent again after an answer that was lost.
@@ -350,7 +356,7 @@ impl Games {
             ));
         }
         Ok(Some(Accepted {
-            class: seat.into(),
+            class: game.class_on(seat),
             logged: Arc::new(logged),
             duplicate: true,
         }))
@@ -375,7 +381,7 @@ enum Wrote {
 }
 
 fn seat_for(game: &Game, player: PlayerId) -> Result<Seat, Problem> {
-    if let Some(seat) = game.seat_of(player) {
+    if let Some(seat) = game.seat_for(player) {
         return Ok(seat);
     }
     if may_see(game, Some(player), None) {
@@ -394,6 +400,7 @@ fn refused(why: Refused) -> Problem {
         Refused::Malformed(_) | Refused::AheadOfLatest => Reason::Invalid,
         Refused::GameOver => Reason::GameOver,
         Refused::NotStarted | Refused::SeatTaken => Reason::Conflict,
+        Refused::Reserved => Reason::Forbidden,
         Refused::Stale => Reason::Stale,
         Refused::NotYourTurn => Reason::NotYourTurn,
         Refused::Illegal => Reason::IllegalAction,

@@ -10,7 +10,7 @@ use shared::telemetry::TraceContext;
 use super::Games;
 use crate::database::bounded;
 use crate::games::entity::{ClockSettings, EventData, Game, GameStatus, Visibility};
-use crate::games::repo::{self, NewGame};
+use crate::games::repo::{self, Challenged, NewGame};
 use crate::problem::{Problem, Reason};
 use crate::rules::{self, Seat};
 
@@ -39,6 +39,8 @@ pub struct CreateGame {
     pub visibility: Visibility,
     /// Whether it counts for ratings.
     pub rated: bool,
+    /// Whom it challenges: the other seat is reserved to them.
+    pub opponent: Option<PlayerId>,
 }
 
 /// A seat, or whichever.
@@ -61,15 +63,17 @@ impl Default for CreateGame {
             seat: WantedSeat::Random,
             visibility: Visibility::Public,
             rated: false,
+            opponent: None,
         }
     }
 }
 
 impl Games {
-    /// Makes a game with its creator on one seat and gives its id.
+    /// Makes a game with its creator on one seat; with an opponent it is a challenge.
     ///
     /// # Errors
-    /// `invalid`, `persistence_failure`.
+    /// `invalid`, `not_found` for an opponent who is nobody, `conflict` for more open challenges than
+    /// a player may have made, `persistence_failure`.
     pub async fn create(
         &self,
         creator: PlayerId,
@@ -80,6 +84,10 @@ impl Games {
             Problem::new(Reason::Invalid, "ruleset: there is no ruleset of that name")
         })?;
         check_clock(wanted.clock)?;
+        if wanted.opponent == Some(creator) {
+            let detail = "opponent: nobody plays against themselves";
+            return Err(Problem::new(Reason::Invalid, detail));
+        }
         let seat = match wanted.seat {
             WantedSeat::White => Seat::White,
             WantedSeat::Random if rand::rng().random_bool(0.5) => Seat::White,
@@ -106,6 +114,7 @@ impl Games {
                     ruleset,
                     opening: &opening,
                     visibility: wanted.visibility,
+                    challenged: wanted.opponent,
                     rated: wanted.rated,
                     clock: wanted.clock,
                     creator,
@@ -122,18 +131,38 @@ impl Games {
         };
         let game = bounded(write)
             .await
-            .map_err(|error| self.0.failures.write(&error))?;
+            .map_err(|error| self.0.failures.write(&error))??;
         self.0.wake.ring();
         Ok(self.remember(Arc::new(game)))
     }
 
-    async fn insert(&self, new: &NewGame<'_>) -> Result<Game, sqlx::Error> {
+    async fn insert(&self, new: &NewGame<'_>) -> Result<Result<Game, Problem>, sqlx::Error> {
         let mut tx = self.0.pool.begin().await?;
+        if let Some(challenged) = new.challenged {
+            let most = self.0.challenges_max;
+            let noted =
+                repo::challenge_in_tx(&mut tx, new.creator, challenged, new.id, most).await?;
+            match noted {
+                Challenged::Noted => {}
+                Challenged::Nobody => return Ok(Err(no_such_player())),
+                Challenged::TooMany => return Ok(Err(too_many_challenges(most))),
+            }
+        }
         repo::create_in_tx(&mut tx, new).await?;
         let game = repo::load(&mut *tx, new.id).await?;
         tx.commit().await?;
-        game.ok_or(sqlx::Error::RowNotFound)
+        game.map(Ok).ok_or(sqlx::Error::RowNotFound)
     }
+}
+
+fn no_such_player() -> Problem {
+    Problem::new(Reason::NotFound, "opponent: there is no such player")
+}
+
+/// No time passes after which it would be otherwise: so it is a conflict, and no rate.
+fn too_many_challenges(most: i64) -> Problem {
+    let detail = format!("you have {most} open challenges: withdraw one, or wait for an answer");
+    Problem::new(Reason::Conflict, detail)
 }
 
 fn check_clock(clock: Option<ClockSettings>) -> Result<(), Problem> {

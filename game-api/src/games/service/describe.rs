@@ -9,13 +9,14 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Games;
 use crate::database::{Failures, bounded};
-use crate::games::entity::Game;
+use crate::games::entity::{Game, GameStatus};
 use crate::games::repo;
 use crate::mutants;
 use crate::problem::Problem;
 
 impl Games {
-    /// The `game` object of one game, with its `code` for the seats alone.
+    /// The `game` object of one game, with its `code` for the seats alone, and whom it challenges for
+    /// these two alone.
     ///
     /// # Errors
     /// `unavailable` if the names cannot be read.
@@ -35,9 +36,22 @@ impl Games {
         games: &[Game],
         viewer: Option<PlayerId>,
     ) -> Result<Vec<Value>, Problem> {
+        let each: Vec<(&Game, Option<PlayerId>)> =
+            games.iter().map(|game| (game, viewer)).collect();
+        self.describe_each(&each).await
+    }
+
+    /// The same, each game for a viewer of its own.
+    ///
+    /// # Errors
+    /// `unavailable` if the names cannot be read.
+    pub async fn describe_each(
+        &self,
+        games: &[(&Game, Option<PlayerId>)],
+    ) -> Result<Vec<Value>, Problem> {
         let mut seated: Vec<PlayerId> = games
             .iter()
-            .flat_map(|game| [game.white, game.black])
+            .flat_map(|(game, _)| [game.white, game.black, game.reserved_to()])
             .flatten()
             .collect();
         seated.sort_unstable();
@@ -47,7 +61,7 @@ impl Games {
             .map_err(|error| Failures::read(&error))?;
         Ok(games
             .iter()
-            .map(|game| object(game, &names, viewer))
+            .map(|(game, viewer)| object(game, &names, *viewer))
             .collect())
     }
 }
@@ -61,7 +75,7 @@ fn object(game: &Game, names: &HashMap<PlayerId, String>, viewer: Option<PlayerI
     object.insert("id".to_owned(), json!(game.id));
     object.insert("ruleset".to_owned(), json!(game.ruleset.name()));
     object.insert("status".to_owned(), json!(game.status));
-    object.insert("visibility".to_owned(), json!(game.visibility));
+    object.insert("visibility".to_owned(), json!(game.visibility_wanted()));
     object.insert("rated".to_owned(), json!(game.rated));
     object.insert(
         "clock".to_owned(),
@@ -73,6 +87,12 @@ fn object(game: &Game, names: &HashMap<PlayerId, String>, viewer: Option<PlayerI
     object.insert("result".to_owned(), json!(game.result));
     if viewer.is_some_and(|player| game.seat_of(player).is_some()) {
         object.insert("code".to_owned(), json!(game.code));
+    }
+    if game.status == GameStatus::Open && viewer.is_some_and(|id| game.seat_for(id).is_some()) {
+        // A game that anyone may join has no such member.
+        if let Some(challenged) = game.reserved_to() {
+            object.insert("challenged".to_owned(), json!(player(Some(challenged))));
+        }
     }
     Value::Object(object)
 }

@@ -24,6 +24,7 @@ use super::read_lane::ReadLane;
 use super::wake::Wake;
 use crate::database::Failures;
 use crate::metrics::Metrics;
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 
 /// The games of this deployment. Clones share everything.
@@ -40,18 +41,22 @@ struct Inner {
     feed: Feed,
     wake: Wake,
     timers: FlagTimers,
+    /// Open challenges of one player.
+    challenges_max: i64,
     failures: Failures,
     metrics: Arc<Metrics>,
 }
 
 impl Games {
-    /// Starts the committer, the flag timers, the sweeper and the hints.
+    /// Starts the committer, the flag timers, the sweeper and the hints; a player has at most
+    /// `challenges_max` open challenges.
     #[must_use]
     pub fn start(
         pool: PgPool,
         nats: async_nats::Client,
         failures: Failures,
         metrics: Arc<Metrics>,
+        challenges_max: u32,
         life: &Lifecycle,
     ) -> Self {
         let (timers, queue) = FlagTimers::new();
@@ -63,6 +68,7 @@ impl Games {
             feed: Feed::default(),
             wake,
             timers,
+            challenges_max: challenges_max.into(),
             failures,
             metrics,
             pool,
@@ -92,9 +98,14 @@ impl Games {
     }
 }
 
-/// Whether a viewer may know of a game.
+/// Whether a viewer may know of a game. Of one whose free seat is reserved only its two players do,
+/// whoever else shows its code: nobody is to be told who challenges whom.
 #[must_use]
 pub fn may_see(game: &Game, viewer: Option<PlayerId>, code: Option<&str>) -> bool {
+    if game.reserved_to().is_some() {
+        let is_theirs = viewer.is_some_and(|player| game.seat_for(player).is_some());
+        return mutants::challenge_seen(is_theirs);
+    }
     game.visibility == Visibility::Public
         || viewer.is_some_and(|player| game.seat_of(player).is_some())
         || code.is_some_and(|code| code.eq_ignore_ascii_case(&game.code))

@@ -6,6 +6,7 @@ mod keeper;
 mod lobby;
 mod me;
 mod repo;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -171,6 +171,13 @@ pub struct Present {
     key: Key,
 }
 
+impl Present {
+    /// The game has become public.
+    pub fn list(&self) {
+        self.presence.roster().list(self.key);
+    }
+}
+
 impl Drop for Present {
     fn drop(&mut self) {
         self.presence.roster().leave(self.key, Instant::now());

@@ -78,7 +78,7 @@ pub(super) async fn beat(
             select c.shard, c.game_id, c.viewer_id, c.gateway_id, $1, c.viewers, c.listed
             from change c where c.viewers > 0
             on conflict (shard, game_id, viewer_id, incarnation)
-                do update set viewers = excluded.viewers
+                do update set viewers = excluded.viewers, listed = excluded.listed
         )
         select exists (select from beat) as "alive!""#,
         incarnation.0,

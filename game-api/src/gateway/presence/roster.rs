@@ -88,8 +88,20 @@ impl Roster {
         self.change(key, |entry| {
             entry.here += 1;
             entry.leaving.pop_front();
-            entry.listed = listed;
         });
+        if listed {
+            self.list(key);
+        }
+    }
+
+    /// The game is public, or has become so under its viewers.
+    pub fn list(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key)
+            && !entry.listed
+        {
+            entry.listed = true;
+            self.dirty.insert(key);
+        }
     }
 
     /// A connection closes the game.
@@ -261,6 +273,26 @@ mod tests {
         told(&mut roster);
         roster.forgotten();
         assert_eq!(told(&mut roster), [1]);
+    }
+
+    #[test]
+    fn a_game_that_becomes_public_counts_from_then_on() {
+        let mut roster = Roster::new(GRACE);
+        let listed = |roster: &mut Roster| -> Vec<bool> {
+            let changes = roster.changes(100);
+            changes.iter().map(|change| change.listed).collect()
+        };
+        roster.enter(player(), false);
+        assert_eq!(listed(&mut roster), [false]);
+        roster.list(player());
+        assert_eq!(listed(&mut roster), [true]);
+        roster.list(player());
+        roster.list(key(Viewer::Anonymous));
+        assert_eq!(
+            listed(&mut roster),
+            [false; 0],
+            "it was told, or is not here"
+        );
     }
 
     proptest! {

@@ -289,7 +289,11 @@ impl Room {
         latest: &Logged,
         game: &Game,
     ) -> Result<Arc<Drawn>, Problem> {
-        let viewer = class.seat().and_then(|seat| game.player_on(seat));
+        let viewer = match class.seat() {
+            Some(seat) => game.player_on(seat),
+            // Nobody else sees a challenge from without a seat.
+            None => game.reserved_to(),
+        };
         let described = gateway.describe(game, viewer).await?;
         let cursors = gateway.cursors();
         let drawn = frame::snapshot(cursors, self.game, &latest.moment, &described, class);

@@ -3,6 +3,7 @@
 mod away;
 mod boards;
 mod broken;
+mod challenges;
 mod crowd;
 mod delivery;
 mod drain;

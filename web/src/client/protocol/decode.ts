@@ -5,7 +5,7 @@
  * so that a newer server can say more.
  */
 
-import type { ErrorMessage, Frame, ServerMessage } from './from-server';
+import type { ErrorMessage, Frame, OwnChange, OwnEvent, OwnWhole, ServerMessage } from './from-server';
 import { REASONS, type Game, type GameEvent, type Reason, type View } from './nouns';
 
 /** Squares of the board, and so characters of `view.board`. */
@@ -61,6 +61,24 @@ export function decodeFrame(value: unknown): Frame | null {
   return null;
 }
 
+const gamesOf = (value: unknown): readonly Game[] =>
+  Array.isArray(value) ? value.map(decodeGame).filter((game) => game !== null) : [];
+
+function decodeOwnEvent(value: unknown): OwnEvent | null {
+  const game = isObject(value) ? decodeGame(value.game) : null;
+  if (!isObject(value) || !isString(value.kind) || game === null) return null;
+  return { kind: value.kind, game } as OwnEvent;
+}
+
+/** What the topic `me` says; a gateway that knows of no challenges leaves them out. */
+function decodeOwn(value: Json): OwnWhole | OwnChange {
+  if (value.type === 'snapshot') {
+    return { type: 'own-whole', games: gamesOf(value.games), challenges: gamesOf(value.challenges) };
+  }
+  const events = Array.isArray(value.events) ? value.events : [];
+  return { type: 'own-change', events: events.map(decodeOwnEvent).filter((event) => event !== null) };
+}
+
 function decodeError(value: Json): ErrorMessage {
   const detail = isString(value.detail) ? value.detail : '';
   const base = { type: 'error', reason: decodeReason(value.reason), detail } as const;
@@ -86,7 +104,9 @@ export function decodeServerMessage(text: string): ServerMessage | null {
     return null;
   }
   if (!isObject(value) || !isString(value.type)) return null;
-  if (value.type === 'snapshot' || value.type === 'event') return decodeFrame(value);
+  if (value.type === 'snapshot' || value.type === 'event') {
+    return value.topic === 'me' ? decodeOwn(value) : decodeFrame(value);
+  }
   if (value.type === 'error') return decodeError(value);
   const hasShape = SHAPES.get(value.type);
   return hasShape?.(value) ? (value as unknown as ServerMessage) : null;

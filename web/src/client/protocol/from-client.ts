@@ -50,4 +50,6 @@ export interface NewGame {
   readonly seat: Seat | 'random';
   readonly visibility: Visibility;
   readonly rated: boolean;
+  /** The id of the player whom it challenges. */
+  readonly opponent?: string;
 }

@@ -77,12 +77,35 @@ export interface Reconnect {
   readonly after_ms: number;
 }
 
+/** What happened to one of the viewer's games, or to a challenge addressed to them. */
+export interface OwnEvent {
+  readonly kind: 'created' | 'started' | 'ended' | 'challenged' | 'challenge_ended';
+  readonly game: Game;
+}
+
+/**
+ * What the topic `me` says. On the wire these are a `snapshot` and an `event` without `n`; here they
+ * have a name of their own, so that nobody takes them for frames of a game.
+ */
+export interface OwnWhole {
+  readonly type: 'own-whole';
+  readonly games: readonly Game[];
+  readonly challenges: readonly Game[];
+}
+
+export interface OwnChange {
+  readonly type: 'own-change';
+  readonly events: readonly OwnEvent[];
+}
+
 export type ServerMessage =
   | Welcome
   | Subscribed
   | SnapshotFrame
   | EventFrame
   | Presence
+  | OwnWhole
+  | OwnChange
   | Ack
   | ErrorMessage
   | Pong

@@ -39,7 +39,10 @@ export interface GameResult {
   readonly reason: EndReason;
 }
 
-/** What anyone entitled to the game may know of it; `code` is for the seats alone. */
+/**
+ * What anyone entitled to the game may know of it; `code` is for the seats alone, `challenged` for
+ * the two of an open challenge.
+ */
 export interface Game {
   readonly id: string;
   readonly ruleset: string;
@@ -52,6 +55,7 @@ export interface Game {
   readonly created_at: string;
   readonly result: GameResult | null;
   readonly code?: string;
+  readonly challenged?: SeatedPlayer;
 }
 
 /** Remaining times as of the last event's `at_ms`. */

@@ -189,6 +189,7 @@ impl Instance {
         assert_eq!(status, StatusCode::CREATED, "{body}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Player {
+            id: text(&body["player"]["id"]),
             token: text(&body["access_token"]),
         }
     }
@@ -293,5 +294,6 @@ impl Instance {
 
 /// A player's credentials.
 pub(in crate::gateway) struct Player {
+    pub(in crate::gateway) id: String,
     pub(in crate::gateway) token: String,
 }
