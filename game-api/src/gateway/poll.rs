@@ -55,12 +55,14 @@ pub(super) async fn events(
         code: query.code,
         cursor: query.after,
         manner: Manner::Log,
-        stays: !wait.is_zero(),
     };
     let Opened {
         mut subscription,
         snapshot,
     } = Subscription::open(&app.gateway, wanted).await?;
+    if !wait.is_zero() {
+        subscription.arrive();
+    }
     let until = Instant::now() + wait;
     let mut frames: Vec<Frame> = snapshot.into_iter().collect();
     let mut departure = Departure::new(&app.gateway);

@@ -45,8 +45,6 @@ pub struct Wanted {
     pub cursor: Option<String>,
     /// What it is for.
     pub manner: Manner,
-    /// Whether the viewer stays and so counts as being there.
-    pub stays: bool,
 }
 
 /// What a subscription is for.
@@ -106,7 +104,8 @@ pub struct Subscription {
     replaying: bool,
     /// Which version of who is there was told.
     presence_seen: u64,
-    _present: Option<Present>,
+    /// Whoever stays counts as being there.
+    present: Option<Present>,
     _counted: Counted,
 }
 
@@ -142,9 +141,7 @@ impl Subscription {
             position: 0,
             replaying: true,
             presence_seen: 0,
-            _present: wanted
-                .stays
-                .then(|| gateway.presence().enter(&known.game, wanted.player)),
+            present: None,
             _counted: Counted::new(&gateway.metrics().gateway_subscriptions),
         };
         let snapshot = match begin {
@@ -159,6 +156,14 @@ impl Subscription {
             subscription,
             snapshot,
         })
+    }
+
+    /// The viewer stays, and counts as being there from now on. Who was there already, by an earlier
+    /// subscription, has left it before.
+    pub fn arrive(&mut self) {
+        if let Ok(known) = self.room.known() {
+            self.present = Some(self.gateway.presence().enter(&known.game, self.player));
+        }
     }
 
     /// The view class at present.

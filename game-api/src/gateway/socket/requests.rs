@@ -81,7 +81,6 @@ impl Session {
                     code,
                     cursor,
                     manner: Manner::Present,
-                    stays: true,
                 };
                 self.topics.open(&self.app.gateway, reference, wanted);
                 return Ok(());

@@ -5,7 +5,7 @@ use shared::ids::{CommandId, GameId};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio_tungstenite::tungstenite;
 
-use super::harness::{Instance, NatsServer, kinds, numbers, until};
+use super::harness::{Instance, NatsServer, Player, kinds, numbers, until};
 
 #[sqlx::test(migrations = "../migrations")]
 async fn every_bad_message_is_refused_by_name_and_the_socket_stays_usable(pool: PgPool) {
@@ -492,5 +492,41 @@ async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
         status.as_u16() == 200
     })
     .await;
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_long_reaches_whoever_asks_for_it(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_PRESENCE_MS", "100")]).await;
+    let name = json!({"name": "\u{1d538}".repeat(40)});
+    let (_, body) = a.call("POST", "/v1/players", None, &name).await;
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    let player = Player { token };
+    let mut socket = a.socket(Some(&player)).await;
+    let subscribe = json!({"type": "subscribe", "topic": "me"});
+    socket.ask(subscribe).await;
+    socket.up_to(|message| message["type"] == "snapshot").await;
+    for _ in 0..5 {
+        // As many as are found at a time.
+        for _ in 0..30 {
+            a.create(&player, &json!({})).await;
+        }
+        let mut told = 0;
+        while told < 30 {
+            let message = socket.next().await;
+            told += message["events"].as_array().unwrap().len();
+        }
+    }
+    // The whole of it, and the lobby that is full.
+    for (topic, games_min) in [("me", 50), ("lobby", 100)] {
+        let mut late = a.socket(Some(&player)).await;
+        late.ask(json!({"type": "subscribe", "topic": topic})).await;
+        let shown = late.up_to(|message| message["type"] == "snapshot").await;
+        let games = shown.last().unwrap()["games"].as_array().unwrap();
+        assert!(games.len() >= games_min, "{topic}: {}", games.len());
+        late.is_usable().await;
+    }
+    drop(socket);
     a.stop().await;
 }
