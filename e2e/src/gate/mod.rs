@@ -10,6 +10,7 @@ pub mod bed;
 mod boards;
 mod census;
 mod clockwork;
+mod digests;
 mod dress;
 mod facts;
 mod generate;
