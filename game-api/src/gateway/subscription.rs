@@ -356,7 +356,11 @@ async fn begin(
         .map_err(|error| Problem::new(Reason::Invalid, error.to_string()))?;
     let n = match position {
         Position::Start => return Ok(Begin::After(0)),
-        Position::Reset => return Ok(Begin::Reset),
+        Position::Reset => {
+            // How much the viewer has seen is not known: all that there is, perhaps.
+            room.catch_up().await?;
+            return Ok(Begin::Reset);
+        }
         Position::At(n) => n,
     };
     if n > room.latest_n(class)? {
