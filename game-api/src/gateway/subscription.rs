@@ -255,6 +255,9 @@ impl Subscription {
     /// The next frames from the log.
     async fn page(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
         let limit = i64::try_from(limit.min(PAGE_EVENTS_MAX)).unwrap_or(i64::MAX);
+        // No further than the room is, whose ring goes on from there: who is beyond it would be taken
+        // for somebody who has seen what is no more.
+        let limit = limit.min(self.room.latest_n(self.class)? - self.position);
         let game = self.room.game();
         let query =
             repo::events_after_n(self.gateway.pool(), game, self.class, self.position, limit);
