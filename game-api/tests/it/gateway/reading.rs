@@ -76,7 +76,7 @@ async fn a_long_poll_gets_every_frame_also_where_the_gateway_is_behind_its_log(p
     // What has happened since is owed later, and what is given has no hole.
     let got = numbers(frames(&page));
     assert!(got.len() >= 100, "{got:?}");
-    assert_eq!(got, (1..=got.len() as i64).collect::<Vec<_>>());
+    assert!(got.iter().copied().eq((1..).take(got.len())), "{got:?}");
     drop(watcher);
     a.stop().await;
     b.stop().await;

@@ -214,6 +214,7 @@ async fn a_player_has_so_many_sockets_and_no_more(pool: PgPool) {
         panic!("{refused}")
     };
     assert_eq!(answer.status().as_u16(), 429);
+    assert_eq!(answer.headers()["retry-after"], "1");
     let refused = a.raw_connect("nonsense").await.unwrap_err();
     let tungstenite::Error::Http(answer) = refused else {
         panic!("{refused}")
@@ -471,7 +472,7 @@ async fn malformed_messages_are_limited_like_all_others(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
+async fn a_long_poll_that_waits_and_a_stream_take_a_place(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[("GATEWAY_SOCKETS_PER_PLAYER", "1")]).await;
     let white = a.register().await;
@@ -482,8 +483,14 @@ async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
     let socket = a.socket(Some(&white)).await;
     let path = format!("/v1/games/{game}/events");
     let waiting = format!("{path}?wait_ms=1");
-    let (status, _) = a.get(&waiting, Some(&white.token)).await;
-    assert_eq!(status.as_u16(), 429);
+    for more in [&waiting, &format!("/v1/games/{game}/stream")] {
+        let (status, refused) = a.get(more, Some(&white.token)).await;
+        assert_eq!(
+            (status.as_u16(), &refused["reason"]),
+            (429, &json!("rate_limited"))
+        );
+    }
+    assert_eq!(a.rejections("rate_limited"), 2);
     let (status, _) = a.get(&path, Some(&white.token)).await;
     assert_eq!(status.as_u16(), 200);
     drop(socket);
