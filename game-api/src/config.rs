@@ -284,7 +284,10 @@ impl NatsConfig {
     fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
         let what = "nats://user:password@host:port";
         let url = required_secret(env, "NATS_URL", what)?;
-        let valid = |text: &str| text.trim().parse::<async_nats::ServerAddr>().is_ok();
+        let valid = |text: &str| {
+            let server = text.trim().parse::<async_nats::ServerAddr>();
+            server.is_ok_and(|server| !server.is_websocket())
+        };
         if url.expose_secret().split(',').all(valid) {
             return Ok(Self { url });
         }
@@ -437,6 +440,12 @@ mod tests {
             (
                 "NATS_URL",
                 "http://secret@x:y",
+                "is not a list of NATS URLs",
+            ),
+            // Neither of the two connections speaks it.
+            (
+                "NATS_URL",
+                "nats://a,ws://secret@x",
                 "is not a list of NATS URLs",
             ),
             ("LISTEN_ADDR", "here", "cannot use \"here\""),

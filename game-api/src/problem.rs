@@ -143,6 +143,9 @@ impl From<Reason> for Problem {
     }
 }
 
+/// Seconds, where a limit is no rate.
+const RETRY_AFTER_DEFAULT_S: u64 = 1;
+
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "type")]
@@ -156,7 +159,9 @@ struct Body<'a> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = respond(self.reason.status(), self.reason, &self.detail);
-        if let Some(seconds) = self.retry_after_s {
+        // Where nobody knows when there is room again, as for one socket more, soon is worth a try.
+        let soon = (self.reason == Reason::RateLimited).then_some(RETRY_AFTER_DEFAULT_S);
+        if let Some(seconds) = self.retry_after_s.or(soon) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));

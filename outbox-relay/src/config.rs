@@ -10,7 +10,9 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use shared::env::{BadVariable, Env, flag_or, millis_or, number_or, parse_or, required_secret};
+use shared::env::{
+    BadVariable, Env, flag_or, millis_or, number_or, parse_or, required_secret, unescaped,
+};
 
 /// Messages in an atomic batch at most, a limit of the server (ADR-50); the fence is one of them.
 pub const BATCH_MESSAGES_MAX: u64 = 1000;
@@ -173,17 +175,20 @@ impl BrokerConfig {
         let servers = list
             .expose_secret()
             .split(',')
-            .map(|server| server.trim().parse::<ServerAddr>())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| {
+            .map(|server| {
+                let server = server.trim().parse::<ServerAddr>().ok();
+                server.filter(|server| !server.is_websocket())
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
                 BadVariable::new(
                     "NATS_URL",
                     "must be nats://[user:pass@]host:port, several separated by commas",
                 )
             })?;
         let credentials = servers.iter().find_map(|server| {
-            let user = server.username()?.to_owned();
-            let password = server.password().unwrap_or_default().to_owned();
+            let user = unescaped(server.username()?);
+            let password = unescaped(server.password().unwrap_or_default());
             Some((user, SecretString::from(password)))
         });
         Ok(Self {
@@ -341,12 +346,22 @@ mod tests {
     fn a_password_in_nats_url_is_used_and_never_shown() {
         let broker = BrokerConfig::from_env(&env(&[(
             "NATS_URL",
-            "nats://relay:s3cret@a:4222, nats://b",
+            "nats://relay:s3cret%2F%25@a:4222, nats://b",
         )]))
         .unwrap();
         assert_eq!(broker.servers.len(), 2);
-        assert_eq!(broker.credentials.as_ref().unwrap().0, "relay");
+        let (user, password) = broker.credentials.as_ref().unwrap();
+        assert_eq!(
+            (user.as_str(), password.expose_secret()),
+            ("relay", "s3cret/%")
+        );
         assert!(!format!("{broker:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_websocket_is_no_way_to_nats() {
+        let refused = BrokerConfig::from_env(&env(&[("NATS_URL", "nats://a,ws://b")]));
+        assert_eq!(refused.unwrap_err().name, "NATS_URL");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 /// `EX_USAGE` of sysexits(3): the exit code for a bad variable.
@@ -110,6 +111,15 @@ pub fn millis_or(
     range_ms: std::ops::RangeInclusive<u64>,
 ) -> Result<Duration, BadVariable> {
     number_or(env, name, default_ms, range_ms).map(Duration::from_millis)
+}
+
+/// A user's name or password as it was before it was written into a URL, where some characters must
+/// be escaped (RFC 3986, 2.1).
+#[must_use]
+pub fn unescaped(url_part: &str) -> String {
+    percent_decode_str(url_part)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// `true`/`1`/`on` or `false`/`0`/`off`, or `default`.

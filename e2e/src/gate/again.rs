@@ -27,6 +27,11 @@ impl Viewer {
             };
             let text = ask(&asked).await?;
             self.breaches_of(what, &text);
+            if path == list
+                && let Some(cursor) = boards::leads_elsewhere(&text)?
+            {
+                self.breach("where a list goes on, and more", cursor);
+            }
             let text = if path == list {
                 boards::listed(&text, &self.game.game)?
             } else {

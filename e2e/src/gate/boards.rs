@@ -68,6 +68,55 @@ pub(super) fn listed(text: &str, game: &str) -> Result<String> {
     Ok(format!("{head}\r\n\r\n{shown}{rest}"))
 }
 
+/// Where a list says that it goes on, if that is not where its last game stands: whatever the cursor
+/// says beside when and under which id that game was made, it may not say.
+pub(super) fn leads_elsewhere(text: &str) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        id: String,
+        created_at: String,
+    }
+    #[derive(Deserialize)]
+    struct Page {
+        games: Vec<Listed>,
+        cursor: Option<String>,
+    }
+    let (_, body) = text.split_once("\r\n\r\n").context("an answer")?;
+    let page: Page = serde_json::from_str(body).with_context(|| body.to_owned())?;
+    let Some(cursor) = page.cursor else {
+        return Ok(None);
+    };
+    let last = page.games.last().context("a page of no games goes on")?;
+    let place = format!("{}.{}", microseconds(&last.created_at)?, last.id);
+    Ok((cursor != place).then_some(cursor))
+}
+
+/// Microseconds since 1970 of a time such as `2026-11-29T13:22:13.5Z`.
+fn microseconds(time: &str) -> Result<i64> {
+    let bad = || format!("{time} is no time");
+    let number = |text: &str| text.parse::<i64>().with_context(bad);
+    let (date, clock) = time.split_once('T').with_context(bad)?;
+    let clock = clock.strip_suffix('Z').with_context(bad)?;
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let [date, clock] = [(date, '-'), (clock, ':')].map(|(text, mark)| {
+        let numbers: Result<Vec<i64>> = text.split(mark).map(number).collect();
+        numbers
+    });
+    let (&[year, month, day], &[hour, minute, second]) = (&date?[..], &clock?[..]) else {
+        return Err(anyhow::Error::msg(bad()));
+    };
+    // Days since 1970, of years that begin in March (Howard Hinnant, days_from_civil).
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Ok(seconds * 1_000_000 + number(&format!("{fraction:0<6}"))?)
+}
+
 fn without_length(head: &str) -> String {
     let lines = head.split("\r\n");
     let others: Vec<&str> = lines
@@ -165,6 +214,25 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\n\r\n";
         let form = r#"{"id":"a","watching":#}{"games":[]}"#;
         assert_eq!(alone, format!("{head}{form}"));
+    }
+
+    #[test]
+    fn a_list_goes_on_where_its_last_game_stands() {
+        let page = |cursor: &str| {
+            format!(
+                "HTTP/1.1 200 OK\r\n\r\n{{\"cursor\":{cursor},\"games\":[{{\"id\":\"a\",\"created_at\":\"1970-01-01T00:00:00Z\"}},{{\"id\":\"b\",\"created_at\":\"2024-02-29T23:59:58.5Z\"}}]}}"
+            )
+        };
+        let elsewhere = |cursor: &str| leads_elsewhere(&page(cursor)).expect("a page");
+        assert_eq!(elsewhere("null"), None);
+        assert_eq!(elsewhere("\"1709251198500000.b\""), None);
+        for other in [
+            "1709251198500001.b",
+            "1709251198500000.a",
+            "1709251198500000.b7",
+        ] {
+            assert_eq!(elsewhere(&format!("\"{other}\"")).as_deref(), Some(other));
+        }
     }
 
     #[test]

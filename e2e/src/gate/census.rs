@@ -89,14 +89,88 @@ pub(super) fn judge(pairs: &[PairCursors]) -> Verdict {
     Verdict::InClear(in_clear)
 }
 
+/// Fewer traces than this tell nothing.
+const TRACES_MIN: usize = 200;
+/// Bits of entropy of a hexadecimal digit that is random: 4, less what a small count makes of it.
+const RANDOM_DIGIT_BITS_MIN: f64 = 3.7;
+/// The same for one that has four values: both ids are made of a random UUID, whose variant it is.
+const VARIANT_BITS_MIN: f64 = 1.8;
+/// How a `traceparent` is written: `*` is random, `v` a variant, all else is the same in each.
+const TRACEPARENT: &str = "00-************4***v***************-v***************-0.";
+/// The same for the id alone.
+const TRACE_ID: &str = "************4***v***************";
+
+/// The traces of one game, which are random and so not compared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traces {
+    /// Of headers.
+    parents: Vec<String>,
+    /// Of answers to commands on a socket.
+    ids: Vec<String>,
+}
+
+impl Traces {
+    /// Takes in what an answer or a message says.
+    pub(super) fn take(&mut self, text: &str) {
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let lines = head.split("\r\n");
+            let parents = lines.filter_map(|line| line.strip_prefix("traceparent: "));
+            self.parents.extend(parents.map(str::to_owned));
+        }
+        let id = text.split_once("\"trace_id\":\"");
+        if let Some((id, _)) = id.and_then(|(_, after)| after.split_once('"')) {
+            self.ids.push(id.to_owned());
+        }
+    }
+
+    /// Takes in those of another game.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.parents.extend(other.parents);
+        self.ids.extend(other.ids);
+    }
+
+    /// What they show, if they are not random where they must be, or not the same elsewhere.
+    pub(super) fn leak(&self) -> Option<String> {
+        let form = [
+            ("traceparent", &self.parents, TRACEPARENT),
+            ("trace_id", &self.ids, TRACE_ID),
+        ];
+        form.into_iter().find_map(|(name, all, form)| {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            let of_other_length = all.iter().find(|text| text.len() != form.len());
+            if let Some(other) = of_other_length {
+                return Some(format!("a {name} is {other}"));
+            }
+            if all.len() < TRACES_MIN {
+                return None;
+            }
+            let wrong = form.bytes().enumerate().filter(|(at, kind)| {
+                let bits = entropy_bits(&all, *at);
+                match kind {
+                    b'*' => bits < RANDOM_DIGIT_BITS_MIN,
+                    b'v' => bits < VARIANT_BITS_MIN,
+                    _ => bits > 0.0,
+                }
+            });
+            let wrong: Vec<usize> = wrong.map(|(at, _)| at).collect();
+            (!wrong.is_empty()).then(|| {
+                format!(
+                    "characters {wrong:?} of {name} are not as random as they must be, as in {}",
+                    all[0]
+                )
+            })
+        })
+    }
+}
+
 /// Shannon's entropy of the characters at one place, in bits.
-fn entropy_bits(cursors: &[&str], at: usize) -> f64 {
+fn entropy_bits(texts: &[&str], at: usize) -> f64 {
     let mut counts = [0_u32; 256];
-    for cursor in cursors {
-        let character = cursor.as_bytes().get(at).copied().unwrap_or_default();
+    for text in texts {
+        let character = text.as_bytes().get(at).copied().unwrap_or_default();
         counts[usize::from(character)] += 1;
     }
-    let total = cursors.len() as f64;
+    let total = texts.len() as f64;
     let shares = counts.iter().filter(|count| **count > 0);
     shares
         .map(|count| f64::from(*count) / total)
@@ -154,6 +228,36 @@ mod tests {
                 "{place}: {verdict:?}"
             );
         }
+    }
+
+    /// Traces of 300 commands, changed on their way.
+    fn traces(change: impl Fn(u8, String) -> String) -> Traces {
+        let mut random = StdRng::seed_from_u64(3);
+        let mut traces = Traces::default();
+        for nth in 0..300_u32 {
+            let id = uuid::Builder::from_random_bytes(random.random()).into_uuid();
+            let span = uuid::Builder::from_random_bytes(random.random()).into_uuid();
+            let few = u8::try_from(nth % 11).expect("small");
+            let (id, span) = (
+                change(few, id.simple().to_string()),
+                span.simple().to_string(),
+            );
+            let span = &span[16..];
+            traces.take(&format!(
+                "HTTP/1.1 200 OK\r\ntraceparent: 00-{id}-{span}-01\r\n\r\n{{\"trace_id\":\"{id}\"}}"
+            ));
+        }
+        traces
+    }
+
+    #[test]
+    fn a_trace_that_carries_a_number_is_found() {
+        assert_eq!(traces(|_, id| id).leak(), None);
+        for digits in [1, 2, 8] {
+            let leak = traces(|few, id| format!("{}{few:0digits$x}", &id[..32 - digits])).leak();
+            assert!(leak.is_some(), "{digits} digits");
+        }
+        assert!(traces(|few, id| format!("{id}{few:x}")).leak().is_some());
     }
 
     #[test]

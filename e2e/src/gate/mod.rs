@@ -11,6 +11,7 @@ mod boards;
 mod census;
 mod challenge;
 mod clockwork;
+mod digests;
 mod dress;
 mod facts;
 mod generate;

@@ -244,11 +244,15 @@ impl<'a> Table<'a> {
     async fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Hidden { by, actions } => {
+                // At the first gateway: the second must not have followed the game when those who
+                // come late are shown how it stands.
+                let asking = self.waiting()?.ask_ahead(0).await?;
                 for action in &actions[self.which] {
                     self.hidden(*by, action).await?;
                 }
                 self.n += 1;
                 self.all_until_frame().await?;
+                self.waiting()?.answered(asking).await?;
             }
             Step::Own { action, way, again } => {
                 let id = new_id();
@@ -301,6 +305,12 @@ impl<'a> Table<'a> {
             Step::After => self.after().await?,
         }
         Ok(())
+    }
+
+    /// Who waits in a long poll for what others do: the player, if there is one.
+    fn waiting(&mut self) -> Result<&mut Viewer> {
+        let waiting = self.player.as_mut().or(self.public.first_mut());
+        waiting.context("somebody looks on")
     }
 
     pub(super) fn which_gateway(&mut self) -> usize {

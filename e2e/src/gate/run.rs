@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
-use super::census::{self, PairCursors, Verdict};
+use super::census::{self, PairCursors, Traces, Verdict};
 use super::clockwork::Clockwork;
 use super::facts::Fact;
 use super::pair::{Ending, Pair, digest};
@@ -68,6 +68,8 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// What the cursors show.
     pub cursors: Verdict,
+    /// What the ids of traces show, if it is anything.
+    pub traces: Option<String>,
     /// How long it took.
     pub took: Duration,
 }
@@ -77,6 +79,7 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.is_empty()
+            && self.traces.is_none()
             && matches!(self.cursors, Verdict::Sealed(_) | Verdict::TooFew(_))
     }
 
@@ -98,7 +101,7 @@ impl Report {
             Verdict::InClear(places) => {
                 Some(format!("characters {places:?} of the cursors are in clear"))
             }
-            Verdict::TooFew(_) | Verdict::Sealed(_) => None,
+            Verdict::TooFew(_) | Verdict::Sealed(_) => self.traces.clone(),
         }
     }
 }
@@ -183,6 +186,7 @@ struct Played {
     bytes: usize,
     difference: Option<Difference>,
     cursors: PairCursors,
+    traces: Traces,
 }
 
 /// One worker plays pair after pair with the same accounts.
@@ -227,7 +231,11 @@ fn judge(seed: u64, pair: Pair, transcripts: &[Transcript; 2], to_the_end: bool)
     let channels = transcripts
         .iter()
         .flat_map(|transcript| transcript.channels.values());
-    let entries: Vec<usize> = channels.flatten().map(|entry| entry.text.len()).collect();
+    let (mut entries, mut traces) = (Vec::new(), Traces::default());
+    for entry in channels.flatten() {
+        entries.push(entry.text.len());
+        traces.take(&entry.text);
+    }
     Played {
         cursors: PairCursors {
             pair: pair.nth,
@@ -237,10 +245,15 @@ fn judge(seed: u64, pair: Pair, transcripts: &[Transcript; 2], to_the_end: bool)
         bytes: entries.iter().sum(),
         difference,
         pair,
+        traces,
     }
 }
 
-fn report(seed: u64, played: Vec<Played>, took: Duration) -> Report {
+fn report(seed: u64, mut played: Vec<Played>, took: Duration) -> Report {
+    let mut traces = Traces::default();
+    for played in &mut played {
+        traces.extend(std::mem::take(&mut played.traces));
+    }
     let mut endings = BTreeMap::new();
     for played in &played {
         *endings.entry(played.pair.ending()).or_default() += 1;
@@ -258,6 +271,7 @@ fn report(seed: u64, played: Vec<Played>, took: Duration) -> Report {
         facts,
         endings,
         cursors: census::judge(&cursors),
+        traces: traces.leak(),
         digest: digest(played.iter().map(|played| &played.pair)),
         differences: played
             .into_iter()

@@ -212,8 +212,8 @@ impl Socket {
             let message = self.stream.next().await.context("a socket ended")?;
             let text = match message.context("a socket")? {
                 Message::Text(text) => text.to_string(),
-                // Pings come by the clock.
-                Message::Ping(_) | Message::Pong(_) => continue,
+                // Pings come by the clock, and say nothing.
+                Message::Ping(said) | Message::Pong(said) if said.is_empty() => continue,
                 other => bail!("a socket said {other:?}"),
             };
             let head: Head = serde_json::from_str(&text).with_context(|| text.clone())?;

@@ -101,7 +101,10 @@ pub(super) fn compare(
             other => other.unwrap_or(&none),
         };
         if to_the_end && one.len() != other.len() && first.is_none() {
-            let counts = [one.len(), other.len()].map(|count| format!("{count} in all"));
+            let counts = [one, other].map(|channel| {
+                let kinds: Vec<&str> = channel.iter().map(|entry| entry.what.as_str()).collect();
+                format!("{} in all: {}", kinds.len(), kinds.join(", "))
+            });
             first = Some(difference(format!("{name}, how much was sent"), counts));
         }
         for (at, (a, b)) in one.iter().zip(other).enumerate() {

@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 
 use super::attended::Attended;
 use super::boards;
+use super::digests;
 use super::reveal::Revealed;
 use super::socket::{Place, Socket};
 use super::transcript::{Channel, Entry, RACED};
-use super::wire::{Asked, EventStream, ask};
+use super::wire::{Asked, Asking, EventStream, ask};
 use crate::client::Session;
+
+/// How long a long poll waits at most, milliseconds: longer than any step takes.
+const WAIT_MS: u32 = 25_000;
 
 /// Where a viewer connects: the gateways' addresses.
 pub(super) type Gateways = [String; 2];
@@ -287,6 +291,39 @@ impl Viewer {
         Ok(text)
     }
 
+    /// Asks for what follows the last frame, and waits for it later.
+    pub(super) async fn ask_ahead(&self, at: usize) -> Result<Option<Asking>> {
+        let Some(cursor) = self.cursor() else {
+            return Ok(None);
+        };
+        let path = self.path(&format!("/events?after={cursor}&wait_ms={WAIT_MS}"));
+        let asked = Asked {
+            address: &self.gateways[at],
+            method: "GET",
+            path: &path,
+            token: self.token(),
+            body: None,
+        };
+        Asking::begin(&asked).await.map(Some)
+    }
+
+    /// Keeps the answer.
+    pub(super) async fn answered(&mut self, asking: Option<Asking>) -> Result<()> {
+        if let Some(asking) = asking {
+            self.http.push(Entry {
+                what: "GET {game}/events, before there are any".to_owned(),
+                text: asking.answer().await?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes down what this viewer was told.
+    pub(super) fn breach(&mut self, what: &str, text: String) {
+        let what = format!("{} is told {what}", self.name);
+        self.breaches.push(Entry { what, text });
+    }
+
     pub(super) fn breaches_of(&mut self, what: &str, text: &str) {
         if let Some(told) = self.game.breach(text) {
             self.breaches.push(Entry {
@@ -350,6 +387,10 @@ impl Viewer {
             for text in told {
                 self.breaches_of(what, &text);
             }
+        }
+        let all = channels.iter().flat_map(|(_, channel)| channel);
+        if let Some(digest) = digests::of_no_view(all.map(|entry| entry.text.as_str())) {
+            self.breach("the digest of what is not shown", digest);
         }
         if let Some(revealed) = self.revealed {
             let entries = channels.iter_mut().flat_map(|(_, channel)| channel);

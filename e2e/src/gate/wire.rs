@@ -13,6 +13,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The longest answer: a long poll of a whole game.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// A comment that says nothing.
+const EMPTY_COMMENT: &str = ":\n\n";
+
 /// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Asked<'a> {
@@ -50,20 +53,48 @@ impl Asked<'_> {
 
 /// The whole answer, from the status line to the last byte.
 pub(super) async fn ask(asked: &Asked<'_>) -> Result<String> {
-    let answered = timeout(ANSWER_MAX, async {
-        let mut stream = TcpStream::connect(asked.address).await?;
-        stream.set_nodelay(true)?;
-        stream.write_all(asked.text("close").as_bytes()).await?;
-        let mut answer = Vec::new();
-        let limit = u64::try_from(ANSWER_BYTES_MAX)?;
-        stream.take(limit).read_to_end(&mut answer).await?;
-        anyhow::Ok(answer)
-    });
-    let answer = answered
-        .await
-        .with_context(|| format!("{} {} was not answered", asked.method, asked.path))?
-        .with_context(|| format!("{} {}", asked.method, asked.path))?;
-    String::from_utf8(answer).context("an answer that is no text")
+    Asking::begin(asked).await?.answer().await
+}
+
+/// A request whose answer is still to come.
+#[derive(Debug)]
+pub(super) struct Asking {
+    what: String,
+    stream: TcpStream,
+}
+
+impl Asking {
+    /// Sends a request.
+    pub(super) async fn begin(asked: &Asked<'_>) -> Result<Self> {
+        let what = format!("{} {}", asked.method, asked.path);
+        let sent = timeout(ANSWER_MAX, async {
+            let mut stream = TcpStream::connect(asked.address).await?;
+            stream.set_nodelay(true)?;
+            stream.write_all(asked.text("close").as_bytes()).await?;
+            anyhow::Ok(stream)
+        });
+        let sent = sent
+            .await
+            .with_context(|| format!("{what} was not taken"))?;
+        let stream = sent.with_context(|| what.clone())?;
+        Ok(Self { what, stream })
+    }
+
+    /// Waits for the answer.
+    pub(super) async fn answer(self) -> Result<String> {
+        let Self { what, stream } = self;
+        let answered = timeout(ANSWER_MAX, async {
+            let mut answer = Vec::new();
+            let limit = u64::try_from(ANSWER_BYTES_MAX)?;
+            stream.take(limit).read_to_end(&mut answer).await?;
+            anyhow::Ok(answer)
+        });
+        let answer = answered
+            .await
+            .with_context(|| format!("{what} was not answered"))?
+            .with_context(|| what.clone())?;
+        String::from_utf8(answer).context("an answer that is no text")
+    }
 }
 
 /// A stream of server-sent events.
@@ -100,8 +131,8 @@ impl EventStream {
         }
     }
 
-    /// The next event, as its lines stand on the wire. Comments, which come by the clock, are left
-    /// out.
+    /// The next event, as its lines stand on the wire. Comments, which come by the clock and say
+    /// nothing, are left out.
     pub(super) async fn next(&mut self) -> Result<String> {
         let event = timeout(ANSWER_MAX, self.event()).await;
         event.context("an event stream says nothing")?
@@ -111,7 +142,7 @@ impl EventStream {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
-                if event.starts_with(':') {
+                if event == EMPTY_COMMENT {
                     continue;
                 }
                 return Ok(event);

@@ -261,14 +261,18 @@ fn seen(app: &App, game: &Game, caller: Caller) -> Map<String, Value> {
         "cursor".to_owned(),
         json!(app.cursors.seal(game.id, class, n)),
     );
-    body.insert("digest".to_owned(), json!(frame::digest(&view)));
+    body.insert(
+        "digest".to_owned(),
+        json!(mutants::digest(frame::digest(&view), game)),
+    );
     body.insert("view".to_owned(), Value::Object(view));
     body
 }
 
 /// Where the next page begins: `<microseconds>.<id>`. The lobby is public, so this hides nothing.
 fn lobby_cursor(last: &Game) -> String {
-    format!("{}.{}", last.created_at_us, last.id)
+    let created_at_us = mutants::list_cursor(last.created_at_us, last);
+    format!("{created_at_us}.{}", last.id)
 }
 
 fn parse_lobby_cursor(text: &str) -> Result<LobbyPosition, Problem> {

@@ -16,6 +16,7 @@ use super::subscription::{Manner, Opened, Subscription, Wanted};
 use crate::app::App;
 use crate::http::caller::Caller;
 use crate::http::extract::{PathId, StrictQuery};
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 
 /// Frames of one answer, unless asked for another number.
@@ -55,12 +56,14 @@ pub(super) async fn events(
         code: query.code,
         cursor: query.after,
         manner: Manner::Log,
-        stays: !wait.is_zero(),
     };
     let Opened {
         mut subscription,
         snapshot,
     } = Subscription::open(&app.gateway, wanted).await?;
+    if !wait.is_zero() {
+        subscription.arrive();
+    }
     let until = Instant::now() + wait;
     let mut frames: Vec<Frame> = snapshot.into_iter().collect();
     let mut departure = Departure::new(&app.gateway);
@@ -70,7 +73,10 @@ pub(super) async fn events(
             break;
         }
         tokio::select! {
-            () = subscription.changed() => {}
+            () = subscription.changed() => if mutants::answers_whatever_happens() {
+                fill(&mut subscription, &mut frames, limit).await?;
+                break;
+            },
             () = sleep_until(until) => break,
             () = departure.due() => break,
         }

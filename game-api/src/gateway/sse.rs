@@ -63,12 +63,12 @@ pub(super) async fn stream(
         code: query.code,
         cursor: last_event_id(&headers)?.or(query.after),
         manner: Manner::Log,
-        stays: true,
     };
     let Opened {
-        subscription,
+        mut subscription,
         snapshot,
     } = Subscription::open(&gateway, wanted).await?;
+    subscription.arrive();
     let first: Vec<_> = snapshot
         .iter()
         .map(|frame| Ok(sent(&gateway, frame, false)))

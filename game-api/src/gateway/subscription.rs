@@ -45,8 +45,6 @@ pub struct Wanted {
     pub cursor: Option<String>,
     /// What it is for.
     pub manner: Manner,
-    /// Whether the viewer stays and so counts as being there.
-    pub stays: bool,
 }
 
 /// What a subscription is for.
@@ -106,6 +104,7 @@ pub struct Subscription {
     replaying: bool,
     /// Which version of who is there was told.
     presence_seen: u64,
+    /// Whoever stays counts as being there.
     present: Option<Present>,
     _counted: Counted,
 }
@@ -142,9 +141,7 @@ impl Subscription {
             position: 0,
             replaying: true,
             presence_seen: 0,
-            present: wanted
-                .stays
-                .then(|| gateway.presence().enter(&known.game, wanted.player)),
+            present: None,
             _counted: Counted::new(&gateway.metrics().gateway_subscriptions),
         };
         let snapshot = match begin {
@@ -159,6 +156,14 @@ impl Subscription {
             subscription,
             snapshot,
         })
+    }
+
+    /// The viewer stays, and counts as being there from now on. Who was there already, by an earlier
+    /// subscription, has left it before.
+    pub fn arrive(&mut self) {
+        if let Ok(known) = self.room.known() {
+            self.present = Some(self.gateway.presence().enter(&known.game, self.player));
+        }
     }
 
     /// The view class at present.
@@ -250,6 +255,9 @@ impl Subscription {
     /// The next frames from the log.
     async fn page(&mut self, limit: usize) -> Result<Vec<Frame>, Problem> {
         let limit = i64::try_from(limit.min(PAGE_EVENTS_MAX)).unwrap_or(i64::MAX);
+        // No further than the room is, whose ring goes on from there: who is beyond it would be taken
+        // for somebody who has seen what is no more.
+        let limit = limit.min(self.room.latest_n(self.class)? - self.position);
         let game = self.room.game();
         let query =
             repo::events_after_n(self.gateway.pool(), game, self.class, self.position, limit);
@@ -357,7 +365,11 @@ async fn begin(
         .map_err(|error| Problem::new(Reason::Invalid, error.to_string()))?;
     let n = match position {
         Position::Start => return Ok(Begin::After(0)),
-        Position::Reset => return Ok(Begin::Reset),
+        Position::Reset => {
+            // How much the viewer has seen is not known: all that there is, perhaps.
+            room.catch_up().await?;
+            return Ok(Begin::Reset);
+        }
         Position::At(n) => n,
     };
     if n > room.latest_n(class)? {

@@ -62,11 +62,19 @@ pub enum Mutant {
     ChallengeTold,
     /// Who joins an open challenge of others is refused in other words than where there is none.
     ChallengeRefused,
+    /// In a game with a clock the digest is of the true position.
+    ClockedDigest,
+    /// The id of a command's trace ends with the half-move clock.
+    TraceId,
+    /// Where a list goes on is told with the half-move clock of its last game.
+    ListCursor,
+    /// A long poll that waits is answered when anything happens.
+    PollWakes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::None,
         Self::Capturer,
         Self::EnPassant,
@@ -90,6 +98,10 @@ impl Mutant {
         Self::ChallengeSeen,
         Self::ChallengeTold,
         Self::ChallengeRefused,
+        Self::ClockedDigest,
+        Self::TraceId,
+        Self::ListCursor,
+        Self::PollWakes,
     ];
 
     /// Its name in `FOGLINE_MUTANT`.
@@ -119,13 +131,20 @@ impl Mutant {
             Self::ChallengeSeen => "challenge-seen",
             Self::ChallengeTold => "challenge-told",
             Self::ChallengeRefused => "challenge-refused",
+            Self::ClockedDigest => "clocked-digest",
+            Self::TraceId => "trace-id",
+            Self::ListCursor => "list-cursor",
+            Self::PollWakes => "poll-wakes",
         }
     }
 
     /// Whether only a game with private events can show it.
     #[must_use]
     pub const fn needs_private_events(self) -> bool {
-        matches!(self, Self::HiddenEventNumbered | Self::CursorSeq)
+        matches!(
+            self,
+            Self::HiddenEventNumbered | Self::CursorSeq | Self::PollWakes
+        )
     }
 }
 
@@ -171,11 +190,7 @@ fn leak(armed: Mutant, view: &mut Map<String, Value>, fen: &[String; 6], class: 
             view.insert("quiet".to_owned(), json!(fen[4]));
         }
         Mutant::PositionHash => {
-            let mut hex = String::new();
-            for byte in Sha256::digest(fen.join(" ")) {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            view.insert("hash".to_owned(), json!(hex));
+            view.insert("hash".to_owned(), json!(position_hash(fen)));
         }
         _ => {}
     }
@@ -194,6 +209,43 @@ pub(crate) fn refusal(refusal: Refusal, state: &Stored, action: &Map<String, Val
         Some(piece) if piece != '.' => Refusal::Malformed("something stands there".to_owned()),
         _ => refusal,
     }
+}
+
+fn position_hash(fen: &[String; 6]) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(fen.join(" ")) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+pub(crate) fn digest(digest: String, game: &Game) -> String {
+    if !is(Mutant::ClockedDigest) || game.clock.is_none() {
+        return digest;
+    }
+    fen(&game.scene).map_or(digest, |fen| position_hash(&fen))
+}
+
+pub(crate) fn trace_id(trace_id: String, scene: &Stored) -> String {
+    match (
+        is(Mutant::TraceId),
+        fen(scene),
+        trace_id.len().checked_sub(2),
+    ) {
+        (true, Some(fen), Some(kept)) => format!("{}{:0>2}", &trace_id[..kept], fen[4]),
+        _ => trace_id,
+    }
+}
+
+pub(crate) fn list_cursor(created_at_us: i64, game: &Game) -> i64 {
+    match (is(Mutant::ListCursor), fen(&game.scene)) {
+        (true, Some(fen)) => created_at_us + fen[4].parse::<i64>().unwrap_or_default(),
+        _ => created_at_us,
+    }
+}
+
+pub(crate) fn answers_whatever_happens() -> bool {
+    is(Mutant::PollWakes)
 }
 
 pub(crate) fn audience(audience: [bool; 3]) -> [bool; 3] {

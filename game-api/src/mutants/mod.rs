@@ -5,7 +5,8 @@
 //! `game-api-mutants`, a program of its own, has armed one; `game-api` never does.
 //!
 //! A hook stands where a mistake would be made: where a view is drawn, a move refused, an event
-//! numbered, a cursor sealed, the past replayed, a list made, a record drawn, a ruleset found.
+//! numbered, a cursor sealed, the past replayed, a list made, a record drawn, a ruleset found, a view
+//! hashed, a command answered, a poll woken.
 
 #[cfg(feature = "mutants")]
 mod leaks;
@@ -18,13 +19,13 @@ mod private_notes;
 pub use leaks::{Mutant, arm};
 #[cfg(feature = "mutants")]
 pub(crate) use leaks::{
-    audience, bare_cursor, challenge_seen, challenged, committed, cursor, described, drawn,
-    drawn_for, entered, listed, lobby, own_game, presence, recorded, refusal, refused,
-    replayed_for, ruleset, told, unseen, watched_by,
+    answers_whatever_happens, audience, bare_cursor, challenge_seen, challenged, committed, cursor,
+    described, digest, drawn, drawn_for, entered, list_cursor, listed, lobby, own_game, presence,
+    recorded, refusal, refused, replayed_for, ruleset, told, trace_id, unseen, watched_by,
 };
 #[cfg(not(feature = "mutants"))]
 pub(crate) use none::{
-    audience, bare_cursor, challenge_seen, challenged, committed, cursor, described, drawn,
-    drawn_for, entered, listed, lobby, own_game, presence, recorded, refusal, refused,
-    replayed_for, ruleset, told, unseen, watched_by,
+    answers_whatever_happens, audience, bare_cursor, challenge_seen, challenged, committed, cursor,
+    described, digest, drawn, drawn_for, entered, list_cursor, listed, lobby, own_game, presence,
+    recorded, refusal, refused, replayed_for, ruleset, told, trace_id, unseen, watched_by,
 };

@@ -102,6 +102,26 @@ pub(crate) fn recorded(
     view
 }
 
+/// The digest of a view of a game.
+pub(crate) fn digest(digest: String, _game: &Game) -> String {
+    digest
+}
+
+/// The id of the trace in which an event was made.
+pub(crate) fn trace_id(trace_id: String, _scene: &Stored) -> String {
+    trace_id
+}
+
+/// Where a list of games goes on: behind a game that was made then.
+pub(crate) const fn list_cursor(created_at_us: i64, _game: &Game) -> i64 {
+    created_at_us
+}
+
+/// Whether a long poll is answered that there is nothing for.
+pub(crate) const fn answers_whatever_happens() -> bool {
+    false
+}
+
 /// A ruleset that is no game's.
 pub(crate) const fn ruleset(_name: &str) -> Option<&'static dyn Ruleset> {
     None

@@ -34,6 +34,8 @@ pub(super) struct Dialled {
     pub(super) buffer: BytesMut,
     /// Other servers of its cluster.
     pub(super) neighbours: Vec<String>,
+    /// Whether it is spoken to over TLS.
+    pub(super) encrypted: bool,
 }
 
 /// Why a server cannot be used.
@@ -52,7 +54,7 @@ pub(super) enum DialError {
 }
 
 /// What a server says of itself.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Info {
     #[serde(default)]
     tls_required: bool,
@@ -88,7 +90,7 @@ pub(super) struct Identity {
 /// Connects to the first address of a server that lets this client in.
 pub(super) async fn dial(server: &ServerAddr, identity: &Identity) -> Result<Dialled, DialError> {
     let mut failure = DialError::Io(io::ErrorKind::NotFound.into());
-    for address in server.socket_addrs().await? {
+    for address in timeout(DIAL_MAX, server.socket_addrs()).await?? {
         let attempt = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -109,7 +111,7 @@ async fn enter(
     identity: &Identity,
 ) -> Result<Dialled, DialError> {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    let info = greeting(&mut wire, &mut buffer).await?;
+    let mut info = greeting(&mut wire, &mut buffer).await?;
     let encrypted = info.tls_required || server.tls_required();
     if encrypted {
         wire = encrypt(wire, server.host()).await?;
@@ -132,11 +134,14 @@ async fn enter(
     let hello = format!("CONNECT {connect}\r\nPING\r\n");
     wire.write_all(hello.as_bytes()).await?;
     wire.flush().await?;
-    let_in(&mut wire, &mut buffer).await?;
+    if let Some(later) = let_in(&mut wire, &mut buffer).await? {
+        info.connect_urls = later;
+    }
     Ok(Dialled {
         wire,
         buffer,
         neighbours: info.connect_urls,
+        encrypted,
     })
 }
 
@@ -154,21 +159,34 @@ async fn greeting(wire: &mut Box<dyn Wire>, buffer: &mut BytesMut) -> Result<Inf
     }
 }
 
-/// Waits for the answer to the first ping: by then the server has judged the credentials.
-async fn let_in(wire: &mut Box<dyn Wire>, buffer: &mut BytesMut) -> Result<(), DialError> {
+/// Waits for the answer to the first ping: by then the server has judged the credentials. Gives the
+/// servers of its cluster if it says anew which they are.
+async fn let_in(
+    wire: &mut Box<dyn Wire>,
+    buffer: &mut BytesMut,
+) -> Result<Option<Vec<String>>, DialError> {
+    let mut later = None;
     loop {
         while let Some((op, used)) = protocol::first(buffer)? {
             match op {
                 Op::Err(error) => return Err(DialError::Refused(error.to_owned())),
                 Op::Pong => {
                     buffer.advance(used);
-                    return Ok(());
+                    return Ok(later);
                 }
-                _ => buffer.advance(used),
+                Op::Info(info) => later = Some(neighbours(info)),
+                _ => {}
             }
+            buffer.advance(used);
         }
         more(wire, buffer).await?;
     }
+}
+
+/// The servers of its cluster, as a server says in an `INFO` that comes when they change.
+pub(super) fn neighbours(info: &[u8]) -> Vec<String> {
+    let info: Info = serde_json::from_slice(info).unwrap_or_default();
+    info.connect_urls
 }
 
 async fn more(wire: &mut Box<dyn Wire>, buffer: &mut BytesMut) -> io::Result<()> {

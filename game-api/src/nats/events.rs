@@ -7,12 +7,13 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::ServerAddr;
 use bytes::{Buf, BytesMut};
+use futures_util::FutureExt;
 use shared::ids::GameId;
 use shared::lifecycle::Lifecycle;
 use shared::subjects;
@@ -20,8 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::dial::{DialError, Dialled, Identity, READ_BYTES, Wire, dial};
+use super::dial::{Dialled, Identity, READ_BYTES, Wire, dial, neighbours};
 use super::protocol::{self, Delivered, Malformed, Op};
+use super::servers::Servers;
 use crate::database::chain;
 
 /// Between two pings.
@@ -29,16 +31,22 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// A server of which nothing was heard for so long, three pings among it, is given up; a frozen one
 /// keeps its connections open.
 const SILENT_MAX: Duration = Duration::from_millis(3200);
+/// A server that says much and leaves a ping unanswered for so long is given up too: what is asked
+/// of it does not arrive.
+const UNANSWERED_MAX: Duration = Duration::from_secs(6);
 /// A server that takes nothing for so long is given up.
 const WRITE_MAX: Duration = Duration::from_secs(3);
 /// Between attempts to connect; short, since reconciliation polls the database in the meantime.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+/// By so much the delay grows with each attempt.
+const RECONNECT_DELAY_STEP: Duration = Duration::from_millis(50);
+/// A connection that ends sooner counts as one more attempt: each costs the server and its
+/// neighbours all subscriptions.
+const BRIEF: Duration = Duration::from_secs(5);
 /// Wishes that may wait; whoever has one more waits.
 const WISHES_MAX: usize = 1024;
 /// Wishes that are sent in one go.
 const WISHES_AT_ONCE: usize = 256;
-/// Servers that are tried: a cluster's, and what it has told of itself.
-const SERVERS_MAX: usize = 64;
 
 /// Who hears of messages.
 pub trait Listener: Send + Sync + 'static {
@@ -61,8 +69,12 @@ pub struct Events {
     wishes: mpsc::Sender<Wish>,
     connected: watch::Receiver<bool>,
     received: Arc<AtomicU64>,
+    missed: Missed,
     worker: Arc<Mutex<Option<Worker>>>,
 }
+
+/// Whether somebody did not wait until a wish could be taken.
+type Missed = Arc<AtomicBool>;
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,11 +84,16 @@ impl std::fmt::Debug for Events {
 }
 
 struct Worker {
-    servers: Vec<ServerAddr>,
+    servers: Servers,
     identity: Identity,
     wishes: mpsc::Receiver<Wish>,
     connected: watch::Sender<bool>,
     received: Arc<AtomicU64>,
+    missed: Missed,
+    /// Attempts to connect since the last connection that was worth it.
+    attempts: u32,
+    /// That there is no server has been said.
+    said: bool,
 }
 
 impl Events {
@@ -84,17 +101,22 @@ impl Events {
         let (sender, wishes) = mpsc::channel(WISHES_MAX);
         let (connected, link) = watch::channel(false);
         let received = Arc::<AtomicU64>::default();
+        let missed = Missed::default();
         let worker = Worker {
-            servers,
+            servers: Servers::new(servers),
             identity,
             wishes,
             connected,
             received: Arc::clone(&received),
+            missed: Arc::clone(&missed),
+            attempts: 0,
+            said: false,
         };
         Self {
             wishes: sender,
             connected: link,
             received,
+            missed,
             worker: Arc::new(Mutex::new(Some(worker))),
         }
     }
@@ -132,11 +154,13 @@ impl Events {
 
     /// Subscribes to a game, which must be watched already, and waits until the server has taken it
     /// in: what is published from then on is heard. While there is no server nobody waits: what is
-    /// watched when one comes is subscribed to then.
+    /// watched when one comes is subscribed to then. Who waits no longer is subscribed all the same.
     pub async fn subscribe(&self, game: GameId) {
         let is_up = *self.connected.borrow();
         let (answer, taken_in) = oneshot::channel();
+        let unsent = Unsent(&self.missed);
         let wished = self.wishes.send(Wish::Subscribe(game, answer)).await;
+        std::mem::forget(unsent);
         if is_up && wished.is_ok() {
             let _ = taken_in.await;
         }
@@ -146,6 +170,15 @@ impl Events {
     /// about.
     pub fn unsubscribe(&self, game: GameId) {
         let _ = self.wishes.try_send(Wish::Unsubscribe(game));
+    }
+}
+
+/// A wish that could not be taken yet: who gives it up leaves word.
+struct Unsent<'a>(&'a AtomicBool);
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -170,6 +203,7 @@ impl Worker {
             let Some(dialled) = self.dial().await else {
                 return;
             };
+            let begun = Instant::now();
             let end = match Connection::open(dialled, listener).await {
                 Ok(mut connection) => connection.serve(&mut self, listener).await,
                 Err(error) => error,
@@ -178,75 +212,70 @@ impl Worker {
             if matches!(end, EndError::Unwanted) {
                 return;
             }
-            tracing::warn!(
-                error = chain(&end),
-                "NATS is away; clients are served from the database"
-            );
+            if begun.elapsed() >= BRIEF {
+                self.attempts = 0;
+            }
+            self.say_away(&end);
         }
     }
 
     /// Tries one server after the other until one lets this client in; none when nobody is left
     /// who could subscribe.
     async fn dial(&mut self) -> Option<Dialled> {
-        for attempt in 0_u32.. {
-            let server = self.servers[attempt as usize % self.servers.len()].clone();
-            match dial(&server, &self.identity).await {
-                Ok(dialled) => {
-                    self.learn(&dialled.neighbours);
-                    // If it goes, it is tried again first, and then the others.
-                    let tried = attempt as usize % self.servers.len();
-                    self.servers.rotate_left(tried);
-                    return Some(dialled);
+        loop {
+            for server in self.servers.in_turn() {
+                let delay = RECONNECT_DELAY_STEP.saturating_mul(self.attempts);
+                self.meanwhile(sleep(delay.min(RECONNECT_DELAY_MAX)))
+                    .await?;
+                self.attempts = self.attempts.saturating_add(1);
+                let identity = self.identity.clone();
+                match self.meanwhile(dial(&server, &identity)).await? {
+                    Ok(dialled) => {
+                        self.servers.name(&dialled.neighbours, dialled.encrypted);
+                        self.servers.connected(server);
+                        return Some(dialled);
+                    }
+                    Err(error) => self.say_away(&error),
                 }
-                Err(error @ DialError::Refused(_)) if attempt == 0 => {
-                    tracing::warn!(error = chain(&error), "NATS does not let this instance in");
-                }
-                Err(error) => tracing::debug!(error = chain(&error), "NATS cannot be reached"),
-            }
-            let delay = Duration::from_millis(50).saturating_mul(attempt + 1);
-            if !self.pause(delay.min(RECONNECT_DELAY_MAX)).await {
-                return None;
             }
         }
-        None
     }
 
-    /// Waits; wishes are granted by the next connection, which asks for all that is watched. False
+    /// Says that there is no server, once until there is one.
+    fn say_away(&mut self, error: &(dyn std::error::Error + 'static)) {
+        let error = chain(error);
+        if std::mem::replace(&mut self.said, true) {
+            tracing::debug!(error, "NATS is still away");
+        } else {
+            tracing::warn!(error, "NATS is away; clients are served from the database");
+        }
+    }
+
+    /// Waits; wishes are granted by the next connection, which asks for all that is watched. None
     /// when nobody is left who could wish.
-    async fn pause(&mut self, delay: Duration) -> bool {
-        let until = sleep(delay);
-        tokio::pin!(until);
+    async fn meanwhile<T>(&mut self, done: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(done);
         loop {
             tokio::select! {
-                () = &mut until => return true,
-                wish = self.wishes.recv() => if wish.is_none() {
-                    return false;
-                },
-            }
-        }
-    }
-
-    fn learn(&mut self, neighbours: &[String]) {
-        let parsed = neighbours.iter().filter_map(|text| text.parse().ok());
-        for server in parsed {
-            if self.servers.len() < SERVERS_MAX && !self.servers.contains(&server) {
-                self.servers.push(server);
+                out = &mut done => return Some(out),
+                wish = self.wishes.recv() => drop(wish?),
             }
         }
     }
 }
 
-/// What a pong is waited for.
-type Awaited = Vec<oneshot::Sender<()>>;
+/// A ping that is not answered yet: when it was sent, and who waits for the answer.
+struct Awaited(Instant, Vec<oneshot::Sender<()>>);
 
 struct Connection {
     reader: ReadHalf<Box<dyn Wire>>,
     writer: WriteHalf<Box<dyn Wire>>,
     buffer: BytesMut,
     out: String,
-    /// Who waits for each ping that is not answered yet, in their order.
+    /// In their order.
     pings: VecDeque<Awaited>,
     heard: Instant,
+    encrypted: bool,
 }
 
 impl Connection {
@@ -260,6 +289,7 @@ impl Connection {
             out: String::new(),
             pings: VecDeque::new(),
             heard: Instant::now(),
+            encrypted: dialled.encrypted,
         };
         for game in listener.watched() {
             connection.say_subscribe(game);
@@ -284,7 +314,7 @@ impl Connection {
                     0 => Err(EndError::Unwanted),
                     _ => self.grant(wishes.drain(..)).await,
                 },
-                _ = ticks.tick() => self.ping().await,
+                _ = ticks.tick() => self.tick(worker, listener).await,
             };
             if let Err(end) = served {
                 return end;
@@ -309,16 +339,38 @@ impl Connection {
         self.send().await
     }
 
-    async fn ping(&mut self) -> Result<(), EndError> {
+    async fn tick(
+        &mut self,
+        worker: &mut Worker,
+        listener: &impl Listener,
+    ) -> Result<(), EndError> {
         if self.heard.elapsed() > SILENT_MAX {
+            // What was said while this process had no time is heard before it is missed.
+            return match self.reader.read_buf(&mut self.buffer).now_or_never() {
+                Some(Ok(1..)) => self.read(worker, listener).await,
+                _ => Err(EndError::Silent),
+            };
+        }
+        let oldest = self.pings.front();
+        if oldest.is_some_and(|Awaited(sent, _)| sent.elapsed() > UNANSWERED_MAX) {
             return Err(EndError::Silent);
+        }
+        if worker.missed.swap(false, Ordering::AcqRel) {
+            // Which wish it was is not known. A subscription that stands may be asked for again.
+            for game in listener.watched() {
+                self.say_subscribe(game);
+            }
         }
         self.say_ping(Vec::new());
         self.send().await
     }
 
     /// Takes in what has come.
-    async fn read(&mut self, worker: &Worker, listener: &impl Listener) -> Result<(), EndError> {
+    async fn read(
+        &mut self,
+        worker: &mut Worker,
+        listener: &impl Listener,
+    ) -> Result<(), EndError> {
         self.heard = Instant::now();
         let mut used = 0;
         while let Some((op, bytes)) = protocol::first(&self.buffer[used..])? {
@@ -336,14 +388,16 @@ impl Connection {
                     // The first one stands behind all that was watched when the connection opened.
                     if !*worker.connected.borrow() {
                         tracing::info!("connected to NATS");
+                        worker.said = false;
                         worker.connected.send_replace(true);
                     }
-                    for waiting in self.pings.pop_front().unwrap_or_default() {
+                    for waiting in self.pings.pop_front().into_iter().flat_map(|ping| ping.1) {
                         let _ = waiting.send(());
                     }
                 }
                 Op::Err(error) => tracing::warn!(error, "NATS"),
-                Op::Info(_) | Op::Other => {}
+                Op::Info(info) => worker.servers.name(&neighbours(info), self.encrypted),
+                Op::Other => {}
             }
         }
         self.buffer.advance(used);
@@ -364,9 +418,9 @@ impl Connection {
         say_unsubscribe(&mut self.out, game);
     }
 
-    fn say_ping(&mut self, awaited: Awaited) {
+    fn say_ping(&mut self, waiting: Vec<oneshot::Sender<()>>) {
         self.out.push_str("PING\r\n");
-        self.pings.push_back(awaited);
+        self.pings.push_back(Awaited(Instant::now(), waiting));
     }
 
     async fn send(&mut self) -> Result<(), EndError> {

@@ -4,11 +4,13 @@
 mod dial;
 mod events;
 mod protocol;
+mod servers;
 
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions, Event, ServerAddr};
 use secrecy::ExposeSecret;
+use shared::env::unescaped;
 use tokio::sync::watch;
 
 use crate::config::NatsConfig;
@@ -46,9 +48,7 @@ impl Nats {
             .filter_map(|text| text.trim().parse().ok())
             .collect();
         // The client itself passes over credentials in a URL.
-        let credentials = servers.iter().find_map(|server| {
-            Some((server.username()?.to_owned(), server.password()?.to_owned()))
-        });
+        let credentials = credentials(&servers);
         let options = match credentials.clone() {
             Some((user, password)) => ConnectOptions::with_user_and_password(user, password),
             None => ConnectOptions::new(),
@@ -84,6 +84,15 @@ impl Nats {
     }
 }
 
+/// User and password of the first server that has them, as they were before they were written into
+/// a URL, where some characters must be escaped.
+fn credentials(servers: &[ServerAddr]) -> Option<(String, String)> {
+    servers.iter().find_map(|server| {
+        let password = server.password().unwrap_or_default();
+        Some((unescaped(server.username()?), unescaped(password)))
+    })
+}
+
 /// What becomes of the connection is told by that of the events.
 fn note(event: &Event) {
     match event {
@@ -91,5 +100,25 @@ fn note(event: &Event) {
             tracing::debug!(event = %event, "the connection for hints");
         }
         other => tracing::warn!(event = %other, "NATS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_those_of_the_first_server_that_has_them_and_not_escaped() {
+        let of = |urls: &[&str]| {
+            let servers: Vec<ServerAddr> = urls.iter().map(|url| url.parse().unwrap()).collect();
+            credentials(&servers)
+        };
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(of(&["a", "nats://b"]), None);
+        assert_eq!(of(&["a", "nats://u:p@b", "nats://v:q@c"]), pair("u", "p"));
+        assert_eq!(of(&["nats://u%40x:p%3A%2Fs%25@a"]), pair("u@x", "p:/s%"));
+        // What a URL cannot hold is escaped when it is read.
+        assert_eq!(of(&["nats://u:p^{ä}@a"]), pair("u", "p^{ä}"));
+        assert_eq!(of(&["nats://u@a"]), pair("u", ""));
     }
 }

@@ -8,12 +8,16 @@ use shared::ids::{GameId, PlayerId};
 use super::repo::Standing;
 use crate::games::entity::GameStatus;
 
+/// Games that are not over of which a player is told, those that changed last: a snapshot is one
+/// message, and nobody plays more at a time.
+pub(super) const LIVE_MAX: usize = 100;
+
 /// What one player was told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// How their games stand, of those that change or have changed just now.
     statuses: HashMap<GameId, GameStatus>,
-    /// Those that are not over, as they were described.
+    /// Those that are not over, the latest change first, as they were described.
     pub(super) live: Vec<(GameId, Value)>,
     /// The open challenges addressed to them, newest first, as they were described.
     pub(super) challenges: Vec<(GameId, Value)>,
@@ -70,6 +74,9 @@ impl Told {
                 self.live.insert(0, (standing.game, described.game.clone()));
             }
             events.push(json!({"kind": kind(standing.status), "game": described.game}));
+        }
+        for (gone, _) in self.live.drain(LIVE_MAX.min(self.live.len())..) {
+            self.statuses.remove(&gone);
         }
         // A game that is over is not found any more after a while, and need not be remembered.
         self.statuses.retain(|game, status| {
@@ -222,6 +229,23 @@ mod tests {
             look(&mut told, &[(1, Aborted)], &[], &[(1, Aborted, true)]),
             ["1 ended"]
         );
+    }
+
+    #[test]
+    fn of_many_games_the_latest_are_kept_and_the_end_of_each_is_told() {
+        let mut told = Told::default();
+        let count = LIVE_MAX as u128 + 10;
+        for game in 1..=count {
+            let came = look(&mut told, &[(game, Active)], &[], &[(game, Active, true)]);
+            assert_eq!(came, [format!("{game} started")]);
+        }
+        assert_eq!((told.live.len(), told.statuses.len()), (LIVE_MAX, LIVE_MAX));
+        assert_eq!(told.live[0].0, id(count));
+        assert_eq!(
+            look(&mut told, &[(1, Finished)], &[], &[(1, Finished, true)]),
+            ["1 ended"]
+        );
+        assert_eq!(told.live.len(), LIVE_MAX);
     }
 
     #[test]

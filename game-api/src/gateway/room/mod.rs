@@ -42,7 +42,7 @@ pub struct Room {
     told: Notify,
     /// Rings for the room's task: the log is wanted, or the last viewer has left.
     bell: Notify,
-    /// One snapshot is drawn at a time, and whoever waited finds it drawn.
+    /// One snapshot is drawn at a time, and whoever waited finds it drawn, or that it could not be.
     drawing: tokio::sync::Mutex<()>,
 }
 
@@ -58,6 +58,8 @@ struct State {
     heard_of: Seq,
     /// The public's snapshot, which many may ask for at once. A seat's is drawn for one player.
     drawn: Option<(Seq, Arc<Drawn>)>,
+    /// How many snapshots could not be drawn.
+    undrawn: u32,
     presence: Option<Shown>,
 }
 
@@ -107,6 +109,7 @@ impl Room {
                 log_failed: 0,
                 heard_of: Seq::default(),
                 drawn: None,
+                undrawn: 0,
                 presence: None,
             }),
             version: AtomicU64::new(0),
@@ -265,7 +268,21 @@ impl Room {
         gateway: &Gateway,
         class: ViewClass,
     ) -> Result<Frame, Problem> {
+        let undrawn = self.lock().undrawn;
         let _alone = self.drawing.lock().await;
+        if self.lock().undrawn != undrawn {
+            // Many may wait. If each tried for itself, the last would wait for all of them.
+            return Err(gone(Reason::Unavailable));
+        }
+        let drawn = self.draw_now(gateway, class).await;
+        if drawn.is_err() {
+            let mut state = self.lock();
+            state.undrawn = state.undrawn.wrapping_add(1);
+        }
+        drawn
+    }
+
+    async fn draw_now(&self, gateway: &Gateway, class: ViewClass) -> Result<Frame, Problem> {
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (latest, game) =
                 self.live(|live| (Arc::clone(live.timeline.latest()), Arc::clone(&live.game)))?;

@@ -37,8 +37,10 @@ pub const MESSAGE_BYTES_MAX: usize = 4096;
 const READ_BUFFER_BYTES: usize = 256;
 /// What waits is written in pieces of this size: a few frames in one call of the kernel.
 const WRITE_BUFFER_BYTES: usize = 4096;
-/// The write buffer grows to this while the client does not read: a piece and the largest frame.
-const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// What the library lets wait to be written, and so the longest message: it breaks the connection
+/// over a longer one. While a client does not read, a piece and one message wait. Frames are a few
+/// kilobytes, a full lobby fifty, and the games of somebody with very many of them more.
+const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The query of `/v1/ws`.
 #[derive(Debug, Deserialize)]

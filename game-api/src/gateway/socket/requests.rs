@@ -10,6 +10,7 @@ use super::session::Session;
 use super::topics::{self, Step, TOPICS_MAX};
 use crate::games::service::CommandRequest;
 use crate::gateway::subscription::{Manner, Opened, Wanted};
+use crate::mutants;
 use crate::problem::{Problem, Reason};
 
 /// The refusal of a message beyond the socket's rate, whatever it says.
@@ -81,7 +82,6 @@ impl Session {
                     code,
                     cursor,
                     manner: Manner::Present,
-                    stays: true,
                 };
                 self.topics.open(&self.app.gateway, reference, wanted);
                 return Ok(());
@@ -216,6 +216,7 @@ impl Session {
         };
         let (logged, class) = (&accepted.logged, accepted.class);
         let n = logged.moment.numbers.of(class);
+        let trace_id = mutants::trace_id(trace_id, &logged.moment.scene);
         let cursor = self.app.gateway.cursors().seal(logged.game, class, n);
         let ack = Outbound::Ack {
             reference: &reference,

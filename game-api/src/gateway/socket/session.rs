@@ -192,6 +192,8 @@ impl Session {
     async fn woken(&mut self) -> Woken {
         let leave = self.leave;
         let may_read = leave.may_read() && !self.commands.are_full();
+        // Who is not listened to is not silent.
+        self.heard |= !may_read;
         let answered = self.commands.are_done();
         tokio::select! {
             (topic, step) = self.topics.next() => Woken::Topic(topic, step),

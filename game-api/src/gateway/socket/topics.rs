@@ -90,9 +90,10 @@ impl Topics {
     }
 
     /// Goes on with a subscription that has opened; an earlier one of the same game ends here.
-    pub(super) fn opened(&mut self, topic: Topic, subscription: Box<Subscription>) {
+    pub(super) fn opened(&mut self, topic: Topic, mut subscription: Box<Subscription>) {
         self.topics
             .retain(|open| open.topic != topic || open.opening.is_some());
+        subscription.arrive();
         if let Some(open) = self.topics.iter_mut().find(|open| open.topic == topic) {
             open.opening = None;
         }

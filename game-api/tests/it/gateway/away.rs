@@ -1,9 +1,13 @@
 //! Postgres away: what is committed flows on, what is written fails and says so.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::ids::CommandId;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres, Transaction};
+use tokio::time::timeout;
 
 use super::harness::{Instance, NatsServer, numbers, relay};
 
@@ -68,4 +72,68 @@ async fn what_is_committed_flows_while_postgres_is_away_and_writes_fail(pool: Pg
     drop((watcher, back));
     a.stop().await;
     b.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_needs_the_database_is_told_in_time_that_it_is_away_however_many_ask(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let white = a.register().await;
+    let game = a.create(&white, &json!({})).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut watcher = a.socket(None).await;
+    watcher.subscribe(&game, None).await;
+    watcher.frames(1).await;
+    // A new state, of which no snapshot has been drawn.
+    let black = a.register().await;
+    a.join(&black, &game).await;
+    watcher.frames(1).await;
+    let mut crowd = Vec::new();
+    for _ in 0..6 {
+        crowd.push(a.socket(None).await);
+    }
+    let own = PgPoolOptions::new()
+        .connect_with((*pool.connect_options()).clone())
+        .await
+        .unwrap();
+    let held = hold(&own).await;
+    // Each within the patience of a test.
+    let answers = join_all(crowd.iter_mut().map(|socket| socket.subscribe(&game, None))).await;
+    for answer in answers {
+        assert_eq!(answer["reason"], "unavailable", "{answer}");
+    }
+    held.rollback().await.unwrap();
+    for socket in &mut crowd {
+        assert_eq!(socket.subscribe(&game, None).await["type"], "subscribed");
+        assert_eq!(numbers(&socket.frames(1).await), [2]);
+    }
+    drop((watcher, crowd));
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_asks_for_counts_is_told_in_time_that_there_are_none(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let own = PgPoolOptions::new()
+        .connect_with((*pool.connect_options()).clone())
+        .await
+        .unwrap();
+    let mut held = own.begin().await.unwrap();
+    sqlx::query("lock table presence, gateways in access exclusive mode")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let all = join_all((0..4).map(|_| a.get("/v1/stats", None)));
+    // A read is given up after 8 s.
+    let answers = timeout(Duration::from_secs(12), all).await.unwrap();
+    for (status, answer) in answers {
+        assert_eq!(status.as_u16(), 503, "{answer}");
+    }
+    held.rollback().await.unwrap();
+    let (status, answer) = a.get("/v1/stats", None).await;
+    assert_eq!(status.as_u16(), 200, "{answer}");
+    a.stop().await;
 }

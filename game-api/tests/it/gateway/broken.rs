@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::ids::CommandId;
 use sqlx::PgPool;
+use tokio::time::timeout;
 
+use super::away::hold;
 #[cfg(target_os = "linux")]
 use super::harness::vanish;
 use super::harness::{Instance, NatsServer, until, until_within};
@@ -111,5 +114,29 @@ async fn who_is_gone_without_a_word_is_found(pool: PgPool) {
     .await;
     there.is_usable().await;
     drop((here, gone, there, away));
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn who_is_not_listened_to_is_not_taken_for_silent(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_HEARTBEAT_MS", "1000")]).await;
+    let (white, _black, game) = a.game(&json!({})).await;
+    let mut socket = a.socket(Some(&white)).await;
+    let held = hold(&pool).await;
+    // As many as a socket may have in flight, and then nothing more of it is read.
+    for _ in 0..32 {
+        let action = json!({"type": "move", "uci": "e2e5"});
+        let id = CommandId::generate();
+        socket
+            .ask(json!({"type": "command", "game": game, "command_id": id, "action": action}))
+            .await;
+    }
+    // Some beats, in each of which the client answers.
+    let five_beats = timeout(Duration::from_secs(5), socket.next_or_close()).await;
+    assert!(five_beats.is_err(), "{five_beats:?}");
+    held.rollback().await.unwrap();
+    socket.is_usable().await;
+    drop(socket);
     a.stop().await;
 }

@@ -64,10 +64,11 @@ async fn each_limit_of_a_socket_is_refused_by_name_and_counted(pool: PgPool) {
 }
 
 /// The status with which a socket was refused.
-fn status(refused: Result<(), tungstenite::Error>) -> u16 {
+fn status<T>(refused: Result<T, tungstenite::Error>) -> u16 {
     match refused {
         Err(tungstenite::Error::Http(answer)) => answer.status().as_u16(),
-        other => panic!("{other:?}"),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was not refused"),
     }
 }
 
@@ -95,4 +96,52 @@ async fn each_limit_of_connections_is_refused_by_name_and_counted(pool: PgPool) 
     drop(socket);
     a.stop().await;
     b.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_socket_is_opened_by_a_cookie_from_an_allowed_page_alone_or_by_a_ticket(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let white = a.register().await;
+    let credentials = &a.app.credentials;
+    let player = credentials.open_access_token(&white.token).unwrap();
+    let set = credentials.session_cookie(player, false);
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let own = format!("http://{}", a.address());
+    // Whether the socket is the player's: nobody else has games of their own.
+    let is_theirs = async |query: &str, headers: &[(&'static str, &str)]| {
+        let mut socket = a.handshake(query, headers).await.unwrap();
+        assert_eq!(socket.next().await["type"], "welcome");
+        let me = socket
+            .ask(json!({"type": "subscribe", "topic": "me"}))
+            .await;
+        socket.answer(&me).await["type"] == "subscribed"
+    };
+
+    let foreign = [
+        ("cookie", cookie.as_str()),
+        ("origin", "http://evil.example"),
+    ];
+    for headers in [&foreign[..], &foreign[..1]] {
+        assert_eq!(status(a.handshake("", headers).await), 403, "{headers:?}");
+    }
+    assert_eq!(a.rejections("forbidden"), 2);
+    assert!(is_theirs("", &[foreign[0], ("origin", &own)]).await);
+    // A cookie that is not valid is as good as none.
+    let stale = [("cookie", "fogline_session=stale"), foreign[1]];
+    assert!(!is_theirs("", &stale).await);
+
+    let ticket = format!("?ticket={}", credentials.ticket(player));
+    assert!(is_theirs(&ticket, &[foreign[1]]).await);
+    // Each is good for what it was made for.
+    let token = format!("?ticket={}", white.token);
+    let session = cookie.split_once('=').unwrap().1;
+    let session = format!("?ticket={session}");
+    for (query, headers) in [(&token, &foreign[..]), (&session, &foreign[..0])] {
+        assert_eq!(status(a.handshake(query, headers).await), 401, "{query}");
+    }
+    assert_eq!(status(a.raw_connect(&ticket[8..]).await), 401);
+    // And whose games are asked for by nobody.
+    assert_eq!(a.rejections("unauthorized"), 4);
+    a.stop().await;
 }

@@ -131,6 +131,35 @@ async fn who_comes_back_soon_was_never_seen_to_go(pool: PgPool) {
     b.stop().await;
 }
 
+#[sqlx::test(migrations = "../migrations")]
+async fn who_subscribes_anew_is_counted_once(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &QUICK).await;
+    let white = a.register().await;
+    let game = id(&a.create(&white, &json!({})).await);
+    let mut watcher = a.socket(None).await;
+    watcher.subscribe(&game, None).await;
+    watcher.frames(1).await;
+    watcher.presence(says(1, false, false)).await;
+    let mut stranger = a.socket(None).await;
+    stranger.subscribe(&game, None).await;
+    stranger.frames(1).await;
+    watcher.presence(says(2, false, false)).await;
+    for _ in 0..5 {
+        stranger.subscribe(&game, None).await;
+        stranger.frames(1).await;
+    }
+    // A refusal ends nothing, and begins nothing.
+    stranger.subscribe(&game, Some("no cursor")).await;
+    // Rounds pass, the last of which brings something new.
+    let mut player = a.socket(Some(&white)).await;
+    player.subscribe(&game, None).await;
+    let told = watcher.presence(says(2, true, false)).await;
+    assert_eq!(told.len(), 1, "more were seen in between: {told:?}");
+    drop((watcher, stranger, player));
+    a.stop().await;
+}
+
 /// What a gateway that was killed leaves behind.
 async fn leave_behind(pool: &PgPool, game: &str) {
     sqlx::query(

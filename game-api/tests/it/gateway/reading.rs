@@ -53,6 +53,36 @@ async fn the_long_poll_pages_through_the_log_and_waits_for_what_comes(pool: PgPo
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_long_poll_gets_every_frame_also_where_the_gateway_is_behind_its_log(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("RATE_COMMANDS_BURST", "1000")]).await;
+    let b = Instance::start(&pool, &nats, &[]).await;
+    let (white, black, game) = a.game(&json!({"ruleset": "turn-log"})).await;
+    let append = async |from: usize, to: usize| {
+        for i in from..to {
+            let action = json!({"type": "append", "payload": i});
+            a.act([&white, &black][i % 2], &game, &action).await;
+        }
+    };
+    append(0, 98).await;
+    let mut watcher = b.socket(None).await;
+    watcher.subscribe(&game, None).await;
+    assert_eq!(numbers(&watcher.frames(1).await), [100]);
+    // Of these the other gateway hears nothing, and it is not told to look.
+    append(98, 108).await;
+    let path = format!("/v1/games/{game}/events?limit=500");
+    let (_, page) = b.get(&path, None).await;
+    assert_eq!(page["reset"], false);
+    // What has happened since is owed later, and what is given has no hole.
+    let got = numbers(frames(&page));
+    assert!(got.len() >= 100, "{got:?}");
+    assert!(got.iter().copied().eq((1..).take(got.len())), "{got:?}");
+    drop(watcher);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn the_long_polls_limits_are_checked(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[]).await;

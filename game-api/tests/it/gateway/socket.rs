@@ -5,7 +5,7 @@ use shared::ids::{CommandId, GameId};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio_tungstenite::tungstenite;
 
-use super::harness::{Instance, NatsServer, kinds, numbers, until};
+use super::harness::{Instance, NatsServer, Player, kinds, numbers, until};
 
 #[sqlx::test(migrations = "../migrations")]
 async fn every_bad_message_is_refused_by_name_and_the_socket_stays_usable(pool: PgPool) {
@@ -214,6 +214,7 @@ async fn a_player_has_so_many_sockets_and_no_more(pool: PgPool) {
         panic!("{refused}")
     };
     assert_eq!(answer.status().as_u16(), 429);
+    assert_eq!(answer.headers()["retry-after"], "1");
     let refused = a.raw_connect("nonsense").await.unwrap_err();
     let tungstenite::Error::Http(answer) = refused else {
         panic!("{refused}")
@@ -471,7 +472,7 @@ async fn malformed_messages_are_limited_like_all_others(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
+async fn a_long_poll_that_waits_and_a_stream_take_a_place(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[("GATEWAY_SOCKETS_PER_PLAYER", "1")]).await;
     let white = a.register().await;
@@ -482,8 +483,14 @@ async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
     let socket = a.socket(Some(&white)).await;
     let path = format!("/v1/games/{game}/events");
     let waiting = format!("{path}?wait_ms=1");
-    let (status, _) = a.get(&waiting, Some(&white.token)).await;
-    assert_eq!(status.as_u16(), 429);
+    for more in [&waiting, &format!("/v1/games/{game}/stream")] {
+        let (status, refused) = a.get(more, Some(&white.token)).await;
+        assert_eq!(
+            (status.as_u16(), &refused["reason"]),
+            (429, &json!("rate_limited"))
+        );
+    }
+    assert_eq!(a.rejections("rate_limited"), 2);
     let (status, _) = a.get(&path, Some(&white.token)).await;
     assert_eq!(status.as_u16(), 200);
     drop(socket);
@@ -492,5 +499,42 @@ async fn a_long_poll_that_waits_takes_a_place(pool: PgPool) {
         status.as_u16() == 200
     })
     .await;
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_is_long_reaches_whoever_asks_for_it(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[("GATEWAY_PRESENCE_MS", "100")]).await;
+    let name = json!({"name": "\u{1d538}".repeat(40)});
+    let (_, body) = a.call("POST", "/v1/players", None, &name).await;
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    let id = body["player"]["id"].as_str().unwrap().to_owned();
+    let player = Player { id, token };
+    let mut socket = a.socket(Some(&player)).await;
+    let subscribe = json!({"type": "subscribe", "topic": "me"});
+    socket.ask(subscribe).await;
+    socket.up_to(|message| message["type"] == "snapshot").await;
+    for _ in 0..5 {
+        // As many as are found at a time.
+        for _ in 0..30 {
+            a.create(&player, &json!({})).await;
+        }
+        let mut told = 0;
+        while told < 30 {
+            let message = socket.next().await;
+            told += message["events"].as_array().unwrap().len();
+        }
+    }
+    // The whole of it, and the lobby that is full.
+    for (topic, games_min) in [("me", 50), ("lobby", 100)] {
+        let mut late = a.socket(Some(&player)).await;
+        late.ask(json!({"type": "subscribe", "topic": topic})).await;
+        let shown = late.up_to(|message| message["type"] == "snapshot").await;
+        let games = shown.last().unwrap()["games"].as_array().unwrap();
+        assert!(games.len() >= games_min, "{topic}: {}", games.len());
+        late.is_usable().await;
+    }
+    drop(socket);
     a.stop().await;
 }

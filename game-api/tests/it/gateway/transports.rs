@@ -167,6 +167,34 @@ async fn no_transport_shows_less_than_the_cursor_has_seen_where_the_gateway_is_b
     a.stop().await;
 }
 
+#[sqlx::test(migrations = "../migrations")]
+async fn a_reset_shows_no_less_than_the_cursor_has_seen_where_the_gateway_is_behind(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let (white, black, game) = a.game(&json!({})).await;
+    let id: GameId = game.parse().unwrap();
+    let retired = Cursors::new(Arc::new(Keys::new([9; 32], &[])));
+    for transport in TRANSPORTS {
+        // A gateway that holds the game, and hears of nothing that happens from now on.
+        let behind = Instance::start(&pool, &nats, &[]).await;
+        let mut watcher = behind.socket(None).await;
+        watcher.subscribe(&game, None).await;
+        let n = numbers(&watcher.frames(1).await)[0];
+        a.moves(&white, &game, ["e2e4", "g1f3", "f1c4"][shuttle(n)])
+            .await;
+        a.moves(&black, &game, ["e7e5", "b8c6", "g8f6"][shuttle(n)])
+            .await;
+        // Whatever stands in it, it was seen.
+        let cursor = retired.seal(id, ViewClass::White, n + 2);
+        let (frames, reset) = transport.read(&behind, &white, &game, &cursor, 1).await;
+        let got = (numbers(&frames), reset);
+        assert_eq!(got, (vec![n + 2], true), "{transport:?}");
+        drop(watcher);
+        behind.stop().await;
+    }
+    a.stop().await;
+}
+
 /// Which pair of moves comes next, from the number of the last frame: 2, 4, 6.
 fn shuttle(n: i64) -> usize {
     usize::try_from(n / 2 - 1).unwrap()

@@ -283,12 +283,31 @@ impl Instance {
         &self,
         token: &str,
     ) -> Result<(), tungstenite::Error> {
-        let mut request = format!("ws://{}/v1/ws", self.address)
+        let bearer = format!("Bearer {token}");
+        self.handshake("", &[("authorization", &bearer)])
+            .await
+            .map(drop)
+    }
+
+    /// Opens a socket with this query and these headers.
+    pub(in crate::gateway) async fn handshake(
+        &self,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket, tungstenite::Error> {
+        let mut request = format!("ws://{}/v1/ws{query}", self.address)
             .into_client_request()
             .unwrap();
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.headers_mut().insert("authorization", value);
-        tokio_tungstenite::connect_async(request).await.map(drop)
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await?;
+        Ok(Socket::new(socket))
+    }
+
+    /// Where it is reached.
+    pub(in crate::gateway) const fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
