@@ -228,6 +228,10 @@ impl Session {
                 );
                 self.refuse(None, &problem).await
             }
+            // Each ping is answered, and so is one of the messages that a client may send.
+            Message::Ping(_) | Message::Pong(_) if self.messages.check().is_err() => {
+                self.refuse(None, &requests::too_many()).await
+            }
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => Err(End::CLOSED),
         }

@@ -472,6 +472,20 @@ async fn malformed_messages_are_limited_like_all_others(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn pings_are_limited_like_messages(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &[]).await;
+    let mut socket = a.socket(None).await;
+    // More than a burst, and than what comes back meanwhile.
+    for _ in 0..1000 {
+        socket.ping().await;
+    }
+    assert_eq!(socket.next().await["reason"], "rate_limited");
+    assert!(a.rejections("rate_limited") > 0);
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_long_poll_that_waits_and_a_stream_take_a_place(pool: PgPool) {
     let nats = NatsServer::start().await;
     let a = Instance::start(&pool, &nats, &[("GATEWAY_SOCKETS_PER_PLAYER", "1")]).await;

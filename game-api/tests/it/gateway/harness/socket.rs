@@ -54,6 +54,11 @@ impl Socket {
         self.stream.send(Message::text(text)).await.unwrap();
     }
 
+    pub(in crate::gateway) async fn ping(&mut self) {
+        let ping = Message::Ping(Vec::new().into());
+        self.stream.send(ping).await.unwrap();
+    }
+
     /// Sends a message under a fresh `ref`, which is given back.
     pub(in crate::gateway) async fn ask(&mut self, mut message: Value) -> String {
         self.refs += 1;
