@@ -1,13 +1,8 @@
 -- Challenges: games whose free seat is reserved to one player, and which nobody else may know of
 -- until that player has taken it.
 
--- To whom the free seat is reserved; null for a game that anyone may join. It stays when the seat is
--- taken, and when it never is.
-alter table games add column challenged_id uuid;
--- The visibility from the moment on in which the seat is taken. Until then `visibility` is
--- 'private': so the lobby's index and its query leave a challenge out by themselves, and so does an
--- instance of the release before. No check: it would read the whole table under the lock.
-alter table games add column visibility_joined text;
+-- Whoever waits for a lock holds up all who come after, moves among them. Run it again if it gives up.
+set local lock_timeout = '2s';
 
 -- The challenges that are open: one row each, which goes in the statement that seats the challenged
 -- player or ends the game. An index, the game itself decides. It stands beside `player_games`, as a
@@ -37,3 +32,18 @@ end
 $$;
 revoke execute on function fogline_grant_challenges() from public;
 select fogline_grant();
+
+-- A player's games that are not over, newest first: what `me` begins with. Those that have ended since
+-- do not crowd them out, and need not be passed over.
+create index player_games_live on player_games (player_id, changed_at desc)
+    where status in ('open', 'active');
+
+-- Last, as this holds up every move until the transaction ends.
+alter table games
+    -- To whom the free seat is reserved; null for a game that anyone may join. It stays when the seat
+    -- is taken, and when it never is.
+    add column challenged_id uuid,
+    -- The visibility from the moment on in which the seat is taken. Until then `visibility` is
+    -- 'private': so the lobby's index and its query leave a challenge out by themselves, and so does
+    -- an instance of the release before. No check: it would read the whole table under the lock.
+    add column visibility_joined text;

@@ -31,6 +31,13 @@ describe('challenges', () => {
     expect(ids(after)).not.toContain('49');
   });
 
+  it('have one that was kept from being shown in its place', () => {
+    const newer = { ...open('newer'), created_at: '2026-11-29T12:00:01Z' };
+    const older = { ...open('older'), created_at: '2026-11-29T12:00:00Z' };
+    const after = challengesAfter([newer], change({ kind: 'challenged', game: older }));
+    expect(ids(after)).toEqual(['newer', 'older']);
+  });
+
   it('are read from the topic, whose messages are no frames', () => {
     const whole = { type: 'snapshot', topic: 'me', games: [open('mine')], challenges: [open('a')] };
     expect(decodeServerMessage(JSON.stringify(whole))).toEqual({

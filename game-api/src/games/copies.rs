@@ -79,8 +79,11 @@ impl Part {
             self.old = std::mem::take(&mut self.young);
             self.begun = now;
         }
-        self.old.remove(&game.id);
-        self.young.insert(game.id, game);
+        let known = self.get(game.id);
+        // Whoever has read the row before a commit may come later with it.
+        if known.is_none_or(|known| known.seq <= game.seq) {
+            self.young.insert(game.id, game);
+        }
     }
 }
 
@@ -163,5 +166,21 @@ mod tests {
         assert_eq!((part.young.len(), part.old.len()), (1, 1));
         part.put(game(1), later + IDLE_MAX / 2);
         assert!(part.get(idle.id).is_none());
+    }
+
+    #[test]
+    fn an_older_copy_does_not_take_the_place_of_a_newer_one() {
+        let copies = Copies::new();
+        let newer = game(3);
+        let older = Arc::new(Game {
+            seq: Seq(2),
+            ..(*newer).clone()
+        });
+        copies.put(newer.clone());
+        copies.put(older.clone());
+        assert_eq!(copies.get(newer.id).unwrap().seq, Seq(3));
+        copies.forget(newer.id);
+        copies.put(older);
+        assert_eq!(copies.get(newer.id).unwrap().seq, Seq(2));
     }
 }

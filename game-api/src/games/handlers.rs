@@ -60,6 +60,10 @@ async fn create(
     Extension(trace): Extension<TraceContext>,
     StrictJson(wanted): StrictJson<CreateGame>,
 ) -> Result<Response, Problem> {
+    if wanted.opponent.is_some() {
+        // One that is refused costs the database as much as one that is made.
+        app.limits.command(player)?;
+    }
     let game = app.games.create(player, &wanted, &trace).await;
     let game = game.inspect_err(|problem| {
         if problem.reason == Reason::Conflict {

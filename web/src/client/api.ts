@@ -79,9 +79,9 @@ export class Api {
     return { ...(body as GameState), game: this.game(body), view };
   }
 
-  /** Declines a challenge, or gives up a game that has not begun. */
-  async abort(gameId: string): Promise<void> {
-    await this.command(gameId, { command_id: randomUuid(), action: { type: 'abort' } });
+  /** Declines a challenge, but not a game that has begun since it was shown. */
+  async decline(gameId: string): Promise<void> {
+    await this.command(gameId, { command_id: randomUuid(), at: 1, action: { type: 'abort' } });
   }
 
   async command(gameId: string, command: CommandBody): Promise<CommandAnswer> {

@@ -16,8 +16,13 @@ export function challengesAfter(challenges: readonly Game[], message: ServerMess
   if (message.type !== 'own-change') return challenges;
   return message.events.reduce((before, { kind, game }) => {
     const others = before.filter(({ id }) => id !== game.id);
-    return kind === 'challenged' ? [game, ...others].slice(0, CHALLENGES_MAX) : others;
+    return kind === 'challenged' ? newestFirst([game, ...others]).slice(0, CHALLENGES_MAX) : others;
   }, challenges);
+}
+
+/** One that is told of now may be older than the others, if newer ones had kept it from being shown. */
+function newestFirst(challenges: readonly Game[]): readonly Game[] {
+  return [...challenges].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
 }
 
 export interface ChallengesOptions {

@@ -52,7 +52,7 @@ export class HomeScreen {
     lobby.open();
     const challenges = new ChallengePanel(player, {
       accept: (id) => void this.joinListed(id),
-      decline: (id) => void this.attempt(() => this.api.abort(id)),
+      decline: (id) => void this.attempt(() => this.api.decline(id)),
     });
     challenges.open();
     const join = this.joinForm();

@@ -16,15 +16,17 @@ pub enum Challenged {
     Noted,
     /// There is no such player.
     Nobody,
+    /// The challenger has one open against the same player.
+    Again,
     /// The challenger has as many open as they may.
     TooMany,
 }
 
 /// Notes a challenge that is being made in the same transaction.
 ///
-/// A player's challenges are counted and made one after the other: both players' rows are held until
-/// the transaction ends, in the order of their ids, so that two who challenge each other do not wait
-/// in a circle. What others have open against the challenged one is not looked at: it would tell.
+/// A player's challenges are counted and made one after the other: the challenger's row is held until
+/// the transaction ends. That of the challenged one is not, so that nobody waits for what others do
+/// with them; nor is looked at what others have open against them: both would tell.
 ///
 /// Both queries that join to `games` are planned each time. A plan that was made while that table was
 /// young reads it whole, and is kept while it grows, until it is analyzed.
@@ -35,29 +37,35 @@ pub async fn challenge_in_tx(
     game: GameId,
     open_max: i64,
 ) -> Result<Challenged, sqlx::Error> {
-    let found = sqlx::query!(
-        "select id, set_config('plan_cache_mode', 'force_custom_plan', true) as planned
-        from players where id in ($1, $2) order by id for no key update",
+    let is_known = sqlx::query_scalar!(
+        r#"select exists (select from players where id = $2) as "is_known!"
+        from (select set_config('plan_cache_mode', 'force_custom_plan', true)) planned, players
+        where id = $1 for no key update of players"#,
         by.0,
         to.0,
     )
-    .fetch_all(&mut *connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    if !found.iter().any(|player| player.id == to.0) {
+    if is_known != Some(true) {
         return Ok(Challenged::Nobody);
     }
-    let noted = sqlx::query!(
-        "with own as (
+    let found = sqlx::query!(
+        r#"with own as materialized (
             select c.challenged_id, c.game_id, g.status = 'open' as is_open
             from challenges c join games g on g.shard = c.shard and g.id = c.game_id
             where c.challenger_id = $1
         ), stale as (
             delete from challenges where (challenged_id, game_id) in (
                 select challenged_id, game_id from own where not is_open limit $6)
+        ), noted as (
+            insert into challenges (challenged_id, game_id, shard, challenger_id)
+            select $2, $3, $4, $1
+            where (select count(*) from own where is_open) < $5
+              and not exists (select from own where is_open and challenged_id = $2)
+            returning game_id
         )
-        insert into challenges (challenged_id, game_id, shard, challenger_id)
-        select $2, $3, $4, $1
-        where (select count(*) from own where is_open) < $5",
+        select exists (select from noted) as "noted!",
+               exists (select from own where is_open and challenged_id = $2) as "again!""#,
         by.0,
         to.0,
         game.0,
@@ -65,11 +73,12 @@ pub async fn challenge_in_tx(
         open_max,
         STALE_MAX,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(match noted.rows_affected() {
-        0 => Challenged::TooMany,
-        _ => Challenged::Noted,
+    Ok(match (found.noted, found.again) {
+        (true, _) => Challenged::Noted,
+        (false, true) => Challenged::Again,
+        (false, false) => Challenged::TooMany,
     })
 }
 

@@ -125,7 +125,7 @@ impl Games {
             let text = canonical(&request.action);
             let (event_id, outcome) = self.write(&game, &change, cause, text, trace).await?;
             match outcome {
-                Wrote::Event(logged) => {
+                Wrote::Event(logged, _) => {
                     return Ok(Accepted {
                         class: game.class_on(seat),
                         logged,
@@ -202,7 +202,7 @@ impl Games {
     /// Takes the free seat of a game.
     ///
     /// # Errors
-    /// `conflict` if there is none or the player has one, `forbidden` if it is another's,
+    /// `conflict` if there is none or the player has one, `not_found` if it is reserved to another,
     /// `game_over`, `persistence_failure`.
     pub async fn join(
         &self,
@@ -230,7 +230,7 @@ impl Games {
                     .write(&game, &change, cause, String::new(), trace)
                     .await?;
                 match wrote {
-                    Wrote::Event(_) => return self.0.copies.get(id).ok_or_else(not_found),
+                    Wrote::Event(_, joined) => return Ok(joined),
                     Wrote::Not(Outcome::Held) => held_pause().await,
                     Wrote::Not(_) => {}
                 }
@@ -272,8 +272,8 @@ impl Games {
         let (games, before, committed, slot) =
             (self.clone(), game.clone(), change.clone(), made.clone());
         let tell = move |times: CommitTimes| {
-            let logged = games.committed(&before, &committed, &times, event_id, append.context);
-            let _ = slot.set(logged);
+            let made = games.committed(&before, &committed, &times, event_id, append.context);
+            let _ = slot.set(made);
             drop(append.span);
         };
         let outcome = match self.0.committer.commit(row, Box::new(tell)).await {
@@ -281,8 +281,8 @@ impl Games {
             Ok(Err(failed)) => return Err(self.0.failures.write(&failed)),
             Ok(Ok(outcome)) => outcome,
         };
-        if let Some(logged) = made.get() {
-            return Ok((event_id, Wrote::Event(logged.clone())));
+        if let Some((logged, after)) = made.get() {
+            return Ok((event_id, Wrote::Event(logged.clone(), after.clone())));
         }
         self.0.copies.forget(game.id);
         Ok((event_id, Wrote::Not(outcome)))
@@ -296,7 +296,7 @@ impl Games {
         times: &CommitTimes,
         event_id: EventId,
         trace: TraceContext,
-    ) -> Arc<Logged> {
+    ) -> (Arc<Logged>, Arc<Game>) {
         let after = game.after(change, times);
         mutants::committed(&after);
         let logged = Arc::new(Logged {
@@ -314,7 +314,7 @@ impl Games {
             logged: logged.clone(),
             trace,
         });
-        logged
+        (logged, after)
     }
 
     fn set_timer(&self, game: &Game) {
@@ -376,7 +376,8 @@ async fn held_pause() {
 
 /// What a write came to.
 enum Wrote {
-    Event(Arc<Logged>),
+    /// What was committed, and the game after it.
+    Event(Arc<Logged>, Arc<Game>),
     Not(Outcome),
 }
 

@@ -145,6 +145,7 @@ impl Games {
             match noted {
                 Challenged::Noted => {}
                 Challenged::Nobody => return Ok(Err(no_such_player())),
+                Challenged::Again => return Ok(Err(challenged_already())),
                 Challenged::TooMany => return Ok(Err(too_many_challenges(most))),
             }
         }
@@ -157,6 +158,11 @@ impl Games {
 
 fn no_such_player() -> Problem {
     Problem::new(Reason::NotFound, "opponent: there is no such player")
+}
+
+fn challenged_already() -> Problem {
+    let detail = "you have challenged this player already: withdraw that, or wait for the answer";
+    Problem::new(Reason::Conflict, detail)
 }
 
 /// No time passes after which it would be otherwise: so it is a conflict, and no rate.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::lock;
 use super::repo::{self, Standing};
-use super::told::{AllDescribed, Described, Found, Told};
+use super::told::{AllDescribed, Described, Found, LIVE_MAX, Told};
 use crate::database::{Failures, bounded};
 use crate::games::entity::{Game, GameStatus};
 use crate::games::repo as games_repo;
@@ -18,7 +18,7 @@ use crate::gateway::Gateway;
 use crate::mutants;
 use crate::problem::Problem;
 
-/// Games of one player that a look finds, the ones that changed last: nobody plays more at a time.
+/// Games of one player that changed since the look before and are found, those that changed last.
 const GAMES_MAX: i64 = 50;
 /// Open challenges that one player is shown, the newest. Whoever makes more is not refused for it:
 /// that would tell them how many others have made.
@@ -79,7 +79,12 @@ impl Players {
             .await
             .map_err(|error| Failures::read(&error))?;
         challenges.extend(mutants::challenged(players));
-        let standings = repo::standings(gateway.pool(), players, since, GAMES_MAX);
+        let standings = async {
+            match since {
+                Some(since) => repo::standings(gateway.pool(), players, since, GAMES_MAX).await,
+                None => repo::live(gateway.pool(), players, LIVE_MAX).await,
+            }
+        };
         let mut standings = bounded(standings)
             .await
             .map_err(|error| Failures::read(&error))?;

@@ -94,12 +94,19 @@ impl Told {
         events: &mut Vec<Value>,
     ) {
         let mut before = std::mem::take(&mut self.challenges);
-        for (id, _) in before.iter().rev().filter(|(id, _)| !open.contains(id)) {
+        for (id, as_told) in before.iter().rev().filter(|(id, _)| !open.contains(id)) {
             // One that was accepted is among the player's own; one that is open has given way to
             // newer ones.
-            if let Some(gone) = of(*id).filter(|gone| gone.status.is_over() && !gone.is_own) {
-                events.push(json!({"kind": "challenge_ended", "game": gone.game}));
-            }
+            let Some(gone) = of(*id).filter(|gone| !gone.is_own) else {
+                continue;
+            };
+            let game = match gone.status {
+                GameStatus::Open => continue,
+                GameStatus::Finished | GameStatus::Aborted => &gone.game,
+                // Others play it: an instance that knows of no challenges let somebody take the seat.
+                GameStatus::Active => as_told,
+            };
+            events.push(json!({"kind": "challenge_ended", "game": game}));
         }
         for id in open.iter().rev() {
             if self.statuses.contains_key(id) {
@@ -228,6 +235,28 @@ mod tests {
         assert_eq!(
             look(&mut told, &[(1, Aborted)], &[], &[(1, Aborted, true)]),
             ["1 ended"]
+        );
+    }
+
+    #[test]
+    fn one_whose_seat_another_has_taken_has_ended_and_is_shown_as_it_was() {
+        let mut told = Told::default();
+        look(&mut told, &[], &[1], &[(1, Open, false)]);
+        let as_told = told.challenges[0].1.clone();
+        let found = Found {
+            player: PLAYER,
+            own: Vec::new(),
+            challenges: Vec::new(),
+        };
+        let described = Described {
+            game: json!({"id": id(1), "white": "somebody"}),
+            status: Active,
+            is_own: false,
+        };
+        let events = told.take(&found, &HashMap::from([((PLAYER, id(1)), described)]));
+        assert_eq!(
+            events,
+            [json!({"kind": "challenge_ended", "game": as_told})]
         );
     }
 

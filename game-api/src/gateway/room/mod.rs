@@ -315,7 +315,8 @@ impl Room {
         let cursors = gateway.cursors();
         let drawn = frame::snapshot(cursors, self.game, &latest.moment, &described, class);
         let drawn = Arc::new(drawn);
-        if class == ViewClass::Public {
+        // What the challenged player is shown is not for those who come when the seat is taken.
+        if class == ViewClass::Public && game.reserved_to().is_none() {
             self.lock().drawn = Some((latest.moment.seq, Arc::clone(&drawn)));
         }
         Ok(drawn)

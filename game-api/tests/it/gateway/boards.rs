@@ -144,3 +144,24 @@ async fn a_player_is_told_of_their_own_games_wherever_they_happen(pool: PgPool) 
     a.stop().await;
     b.stop().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn games_that_go_on_are_shown_however_many_have_ended_since(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let variables = [QUICK[0], ("RATE_COMMANDS_BURST", "1000")];
+    let a = Instance::start(&pool, &nats, &variables).await;
+    let white = a.register().await;
+    let long = a.create(&white, &json!({})).await;
+    for _ in 0..60 {
+        let short = a.create(&white, &json!({})).await;
+        let abort = json!({"type": "abort"});
+        a.act(&white, short["id"].as_str().unwrap(), &abort).await;
+    }
+    let mut socket = a.socket(Some(&white)).await;
+    subscribe(&mut socket, "me").await;
+    let whole = socket.next().await;
+    let games = whole["games"].as_array().unwrap();
+    let ids: Vec<&Value> = games.iter().map(|game| &game["id"]).collect();
+    assert_eq!(ids, [&long["id"]]);
+    a.stop().await;
+}

@@ -136,14 +136,14 @@ async fn a_challenge_is_there_for_its_two_players_and_for_nobody_else(pool: PgPo
     let a = Instance::start(&pool, &nats, &QUICK).await;
     let b = Instance::start(&pool, &nats, &QUICK).await;
     let (white, black) = (a.register().await, b.register().await);
-    let third = b.register().await;
-    let (mut of_white, _) = me(&b, &white).await;
+    let (third, fourth) = (b.register().await, b.register().await);
     let (mut of_black, nothing) = me(&b, &black).await;
     assert_eq!(nothing["challenges"], json!([]));
     let (mut of_third, _) = me(&b, &third).await;
-    for visibility in ["public", "private"] {
+    for (visibility, white) in [("public", &white), ("private", &fourth)] {
+        let (mut of_white, _) = me(&b, white).await;
         let wanted = json!({"visibility": visibility});
-        let game = challenge(&a, &white, &black, &wanted).await;
+        let game = challenge(&a, white, &black, &wanted).await;
         let challenged = json!({"id": black.id, "name": "Ann"});
         assert_eq!(game["challenged"], challenged);
         assert_eq!(
@@ -166,7 +166,7 @@ async fn a_challenge_is_there_for_its_two_players_and_for_nobody_else(pool: PgPo
             (&shown["challenged"], shown.get("code")),
             (&challenged, None)
         );
-        for (player, has_code) in [(&white, true), (&black, false)] {
+        for (player, has_code) in [(white, true), (&black, false)] {
             let path = format!("/v1/games/{}", id(&game));
             let (status, body) = b.get(&path, Some(&player.token)).await;
             assert_eq!(status, StatusCode::OK);
@@ -200,7 +200,7 @@ async fn a_challenge_is_there_for_its_two_players_and_for_nobody_else(pool: PgPo
     let own = a.create(&third, &json!({})).await;
     let (kind, shown) = told_one(&mut of_third).await;
     assert_eq!((kind.as_str(), id(&shown)), ("created", id(&own)));
-    drop((of_white, of_black, of_third, again));
+    drop((of_black, of_third, again));
     a.stop().await;
     b.stop().await;
 }
@@ -407,7 +407,7 @@ async fn a_player_has_so_many_open_challenges_and_no_more(pool: PgPool) {
     let a = Instance::start(&pool, &nats, &variables).await;
     let b = Instance::start(&pool, &nats, &variables).await;
     let (white, black) = (a.register().await, b.register().await);
-    let other = b.register().await;
+    let (other, third) = (b.register().await, b.register().await);
     let ask = async |instance: &Instance, by: &Player, to: &Player| {
         let wanted = json!({"opponent": to.id});
         let (status, body) = instance
@@ -425,30 +425,35 @@ async fn a_player_has_so_many_open_challenges_and_no_more(pool: PgPool) {
         ask(instance, by, to)
     });
     let made = join_all(at_once).await;
-    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 4);
+    // One of White against each, one of Black.
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3);
     let refusals: BTreeSet<String> = made
         .iter()
         .filter_map(|made| made.as_ref().err())
         .map(Value::to_string)
         .collect();
     assert_eq!(refusals, BTreeSet::from(["\"conflict\"".to_owned()]));
-    assert_eq!(a.rejections("conflict") + b.rejections("conflict"), 8);
+    assert_eq!(a.rejections("conflict") + b.rejections("conflict"), 9);
     // Being challenged by many takes nobody's place.
     assert!(ask(&a, &other, &white).await.is_ok());
 
     let (of_white, whole) = me(&a, &white).await;
-    let own = ids(&whole["games"]);
-    assert_eq!(own.len(), 2);
-    a.act(&white, own[0], &json!({"type": "abort"})).await;
+    let to = |player: &Player| {
+        let games = whole["games"].as_array().unwrap();
+        let to_them = |game: &&Value| game["challenged"]["id"] == *player.id;
+        id(games.iter().find(to_them).unwrap())
+    };
+    assert_eq!(ids(&whole["games"]).len(), 2);
+    a.act(&white, to(&black), &json!({"type": "abort"})).await;
     assert!(ask(&b, &white, &black).await.is_ok());
-    assert_eq!(ask(&b, &white, &black).await, Err(json!("conflict")));
+    assert_eq!(ask(&b, &white, &third).await, Err(json!("conflict")));
     // What an instance of the release before has ended does not count, and is taken away.
     sqlx::query("update games set status = 'aborted' where id = $1::uuid")
-        .bind(own[1])
+        .bind(to(&other))
         .execute(&pool)
         .await
         .unwrap();
-    let newest = ask(&a, &white, &black).await.unwrap();
+    let newest = ask(&a, &white, &third).await.unwrap();
     let made: Vec<String> = sqlx::query_scalar(
         "select game_id::text from challenges where challenger_id = $1::uuid order by made_at",
     )
@@ -465,13 +470,14 @@ async fn a_player_has_so_many_open_challenges_and_no_more(pool: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn the_newest_fifty_challenges_are_shown_and_crowd_out_no_game(pool: PgPool) {
     let nats = NatsServer::start().await;
-    let variables = [QUICK[0], ("CHALLENGES_PER_PLAYER", "100")];
-    let a = Instance::start(&pool, &nats, &variables).await;
-    let (white, black) = (a.register().await, a.register().await);
+    let a = Instance::start(&pool, &nats, &QUICK[..1]).await;
+    let black = a.register().await;
     let own = a.create(&black, &json!({})).await;
-    let mut made = Vec::new();
+    let (mut made, mut challengers) = (Vec::new(), Vec::new());
     for _ in 0..52 {
+        let white = a.register().await;
         made.push(challenge(&a, &white, &black, &json!({})).await);
+        challengers.push(white);
     }
     let newest_first: Vec<&str> = made.iter().rev().map(id).collect();
     let (mut of_black, whole) = me(&a, &black).await;
@@ -479,7 +485,8 @@ async fn the_newest_fifty_challenges_are_shown_and_crowd_out_no_game(pool: PgPoo
     assert_eq!(ids(&whole["games"]), [id(&own)]);
     // When one goes, the next one comes.
     let gone = newest_first[7];
-    a.act(&white, gone, &json!({"type": "abort"})).await;
+    let white = &challengers[52 - 1 - 7];
+    a.act(white, gone, &json!({"type": "abort"})).await;
     let told = told(&mut of_black).await;
     let told: Vec<(&str, &str)> = told
         .iter()
@@ -492,5 +499,22 @@ async fn the_newest_fifty_challenges_are_shown_and_crowd_out_no_game(pool: PgPoo
     // One that is not shown is there all the same.
     a.join(&black, newest_first[51]).await;
     drop(of_black);
+    a.stop().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_others_do_with_a_player_keeps_nobody_from_challenging_them(pool: PgPool) {
+    let nats = NatsServer::start().await;
+    let a = Instance::start(&pool, &nats, &QUICK[..1]).await;
+    let (white, black) = (a.register().await, a.register().await);
+    let mut held = pool.begin().await.unwrap();
+    sqlx::query("select from players where id = $1::uuid for no key update")
+        .bind(&black.id)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    // It would wait for the row's release otherwise, and be told of a failure.
+    challenge(&a, &white, &black, &json!({})).await;
+    held.rollback().await.unwrap();
     a.stop().await;
 }
