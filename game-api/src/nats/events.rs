@@ -40,9 +40,14 @@ const WRITE_MAX: Duration = Duration::from_secs(3);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// By so much the delay grows with each attempt.
 const RECONNECT_DELAY_STEP: Duration = Duration::from_millis(50);
-/// A connection that ends sooner counts as one more attempt: each costs the server and its
-/// neighbours all subscriptions.
-const BRIEF: Duration = Duration::from_secs(5);
+/// A connection that ends sooner, or before all subscriptions stand, was of no use. It counts as one
+/// more attempt, since each costs the server and its neighbours all subscriptions, and its server is
+/// tried last. It is more than it takes to give up a server that answers no ping.
+const BRIEF: Duration = Duration::from_secs(10);
+const _: () = assert!(BRIEF.as_secs() > UNANSWERED_MAX.as_secs() + PING_EVERY.as_secs());
+/// Room for what is to be sent that is kept: the lines of a burst of wishes, not those of all that
+/// is watched.
+const OUT_BYTES_KEPT: usize = 32 * 1024;
 /// Wishes that may wait; whoever has one more waits.
 const WISHES_MAX: usize = 1024;
 /// Wishes that are sent in one go.
@@ -200,7 +205,7 @@ enum EndError {
 impl Worker {
     async fn run(mut self, listener: &impl Listener) {
         loop {
-            let Some(dialled) = self.dial().await else {
+            let Some((server, dialled)) = self.dial().await else {
                 return;
             };
             let begun = Instant::now();
@@ -208,12 +213,15 @@ impl Worker {
                 Ok(mut connection) => connection.serve(&mut self, listener).await,
                 Err(error) => error,
             };
-            self.connected.send_replace(false);
+            let all_stood = self.connected.send_replace(false);
             if matches!(end, EndError::Unwanted) {
                 return;
             }
-            if begun.elapsed() >= BRIEF {
+            if all_stood && begun.elapsed() >= BRIEF {
                 self.attempts = 0;
+                self.servers.lasted(server);
+            } else {
+                self.servers.failed(server);
             }
             self.say_away(&end);
         }
@@ -221,7 +229,7 @@ impl Worker {
 
     /// Tries one server after the other until one lets this client in; none when nobody is left
     /// who could subscribe.
-    async fn dial(&mut self) -> Option<Dialled> {
+    async fn dial(&mut self) -> Option<(ServerAddr, Dialled)> {
         loop {
             for server in self.servers.in_turn() {
                 let delay = RECONNECT_DELAY_STEP.saturating_mul(self.attempts);
@@ -232,8 +240,7 @@ impl Worker {
                 match self.meanwhile(dial(&server, &identity)).await? {
                     Ok(dialled) => {
                         self.servers.name(&dialled.neighbours, dialled.encrypted);
-                        self.servers.connected(server);
-                        return Some(dialled);
+                        return Some((server, dialled));
                     }
                     Err(error) => self.say_away(&error),
                 }
@@ -433,6 +440,7 @@ impl Connection {
         };
         timeout(WRITE_MAX, sent).await??;
         self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
         Ok(())
     }
 }

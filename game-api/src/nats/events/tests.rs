@@ -82,12 +82,21 @@ async fn started(game: GameId, life: &Lifecycle) -> (TcpListener, Events, Heard)
 }
 
 fn started_at(listener: &TcpListener, games: Vec<GameId>, life: &Lifecycle) -> (Events, Heard) {
-    let address = listener.local_addr().unwrap();
+    started_among(&[listener], games, life)
+}
+
+fn started_among(
+    listeners: &[&TcpListener],
+    games: Vec<GameId>,
+    life: &Lifecycle,
+) -> (Events, Heard) {
     let identity = Identity {
         name: "test".to_owned(),
         credentials: None,
     };
-    let events = Events::new(vec![address.to_string().parse().unwrap()], identity);
+    let address = |listener: &&TcpListener| listener.local_addr().unwrap().to_string();
+    let servers = listeners.iter().map(|at| address(at).parse().unwrap());
+    let events = Events::new(servers.collect(), identity);
     let (sender, heard) = mpsc::channel(8);
     events.start(
         Viewer {
@@ -181,6 +190,90 @@ async fn a_server_that_hangs_up_again_and_again_is_not_stormed() {
     assert!((2..=10).contains(&times), "{times} connections in a second");
     drop(events);
     life.finish(Duration::from_secs(5)).await.unwrap();
+}
+
+/// What a server does once it has let a client in.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    HangsUp,
+    HangsUpOnceAllStands,
+    SaysNothing,
+    SaysNothingOnceAllStands,
+    AnswersNoPing,
+    AnswersOnePing,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault::HangsUp,
+    Fault::HangsUpOnceAllStands,
+    Fault::SaysNothing,
+    Fault::SaysNothingOnceAllStands,
+    Fault::AnswersNoPing,
+    Fault::AnswersOnePing,
+];
+
+impl Fault {
+    /// To all who come.
+    async fn serve(self, listener: &TcpListener) {
+        loop {
+            let mut server = match self {
+                Self::HangsUp | Self::SaysNothing | Self::AnswersNoPing => {
+                    Server::accept(listener).await
+                }
+                _ => Server::greet(listener).await,
+            };
+            match self {
+                Self::HangsUp | Self::HangsUpOnceAllStands => {}
+                Self::SaysNothing | Self::SaysNothingOnceAllStands => {
+                    while let Ok(Some(_)) = server.lines.next_line().await {}
+                }
+                Self::AnswersNoPing | Self::AnswersOnePing => {
+                    while server.out.write_all(b"+OK\r\n").await.is_ok() {
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_lets_in_and_is_of_no_use_is_left_for_another() {
+    let left = join_all(FAULTS.map(async |fault| {
+        let life = Lifecycle::new();
+        let bad = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let worse = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listeners = [&bad, &worse, &good];
+        let (events, _heard) = started_among(&listeners, vec![GameId::generate()], &life);
+        let come = tokio::select! {
+            () = fault.serve(&bad) => None,
+            () = Fault::HangsUpOnceAllStands.serve(&worse) => None,
+            come = timeout(Duration::from_secs(12), Server::greet(&good)) => come.ok(),
+        };
+        let has_come = come.is_some();
+        drop((come, events));
+        life.finish(Duration::from_secs(5)).await.unwrap();
+        (!has_come).then_some(fault)
+    }));
+    let stayed: Vec<Fault> = left.await.into_iter().flatten().collect();
+    assert!(stayed.is_empty(), "never left: {stayed:?}");
+}
+
+#[tokio::test]
+async fn what_is_large_when_it_is_sent_takes_no_room_afterwards() {
+    let games: Vec<GameId> = (0..10_000).map(|_| GameId::generate()).collect();
+    let (heard, _heard) = mpsc::channel(1);
+    let (wire, _server) = tokio::io::duplex(10_000 * 128);
+    let dialled = Dialled {
+        wire: Box::new(wire),
+        buffer: BytesMut::new(),
+        neighbours: Vec::new(),
+        encrypted: false,
+    };
+    let opened = Connection::open(dialled, &Viewer { games, heard }).await;
+    let kept = opened.ok().unwrap().out.capacity();
+    assert!(kept <= OUT_BYTES_KEPT, "{kept} bytes");
 }
 
 #[tokio::test]
