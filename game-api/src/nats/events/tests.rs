@@ -1,13 +1,17 @@
 //! Against a server made of lines.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
 
+use super::connection::{Connection, OUT_BYTES_KEPT, SILENT_MAX};
 use super::*;
+use crate::nats::dial::Dialled;
 
 /// Watches games, and keeps what it is told of the first.
 struct Viewer {
@@ -267,7 +271,7 @@ async fn what_is_large_when_it_is_sent_takes_no_room_afterwards() {
     let (wire, _server) = tokio::io::duplex(10_000 * 128);
     let dialled = Dialled {
         wire: Box::new(wire),
-        buffer: BytesMut::new(),
+        buffer: bytes::BytesMut::new(),
         neighbours: Vec::new(),
         encrypted: false,
     };
