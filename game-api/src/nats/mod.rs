@@ -99,7 +99,7 @@ fn note(event: &Event) {
         Event::Connected | Event::Disconnected | Event::Closed | Event::ClientError(_) => {
             tracing::debug!(event = %event, "the connection for hints");
         }
-        other => tracing::warn!(event = %other, "NATS"),
+        other => tracing::warn!(event = %other, "the connection to NATS for hints"),
     }
 }
 

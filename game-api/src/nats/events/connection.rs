@@ -170,7 +170,7 @@ impl Connection {
                         let _ = waiting.send(());
                     }
                 }
-                Op::Err(error) => tracing::warn!(error, "NATS"),
+                Op::Err(error) => tracing::warn!(error, "NATS refuses something"),
                 Op::Info(info) => worker.servers.name(&neighbours(info), self.encrypted),
                 Op::Other => {}
             }
