@@ -37,7 +37,7 @@ def variables_of(source):
     for path in sorted((ROOT / source).rglob("*.rs")):
         if "tests" in (*path.parts, path.stem):
             continue
-        body = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+        body = path.read_text(encoding="utf-8").split("#[cfg(test)]\nmod tests {")[0]
         if "env::" in body or "Env" in body:
             found |= set(NAME.findall(body))
     return found
@@ -78,7 +78,7 @@ def check_defaults(configuration):
     defaults = dict(
         re.findall(
             r'(?:variable\(|name: )\s*"(\w+)",\s*(?:what: )?"[^"]*?default:? (\d+)',
-            text("game-api/src/config.rs") + text("game-api/src/migrate.rs"),
+            text("game-api/src/config/variables.rs") + text("game-api/src/migrate.rs"),
         )
     )
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `?(\w+)`? \|", text("outbox-relay/src/variables.md"), re.M)

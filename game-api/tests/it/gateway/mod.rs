@@ -3,6 +3,7 @@
 mod away;
 mod boards;
 mod broken;
+mod challenge_limits;
 mod challenges;
 mod crowd;
 mod delivery;
@@ -17,4 +18,5 @@ mod reading_together;
 mod repair;
 mod resume;
 mod socket;
+mod socket_limits;
 mod transports;
