@@ -106,6 +106,20 @@ pub struct RelayConfig {
     pub lease: Duration,
     /// `OUTBOX_POISON`: what becomes of the key of a dead letter.
     pub poison: PoisonPolicy,
+    /// `OUTBOX_ANNOUNCE`: when few events are published one by one.
+    pub announce: AnnouncePolicy,
+}
+
+/// When few events are published one by one behind a fence that announces them, and not in an atomic
+/// batch (ADR 124).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnouncePolicy {
+    /// Where that takes less time.
+    Auto,
+    /// Never.
+    Never,
+    /// Whenever it can be done.
+    Always,
 }
 
 /// What becomes of the other events of a key of which one cannot be published.
@@ -255,7 +269,8 @@ impl FsyncConfig {
 }
 
 impl RelayConfig {
-    /// Reads `OUTBOX_BATCH_*`, `OUTBOX_WORKERS` and `OUTBOX_LEASE_MS`.
+    /// Reads `OUTBOX_BATCH_*`, `OUTBOX_WORKERS`, `OUTBOX_LEASE_MS`, `OUTBOX_POISON` and
+    /// `OUTBOX_ANNOUNCE`.
     pub fn from_env(env: &dyn Env) -> Result<Self, BadVariable> {
         let events_max = BATCH_MESSAGES_MAX - 1;
         let bytes = number_or(
@@ -280,6 +295,15 @@ impl RelayConfig {
                 Some(other) => {
                     let problem = format!("must be block or skip, not {other:?}");
                     return Err(BadVariable::new("OUTBOX_POISON", problem));
+                }
+            },
+            announce: match env.get("OUTBOX_ANNOUNCE").as_deref() {
+                None | Some("auto") => AnnouncePolicy::Auto,
+                Some("never") => AnnouncePolicy::Never,
+                Some("always") => AnnouncePolicy::Always,
+                Some(other) => {
+                    let problem = format!("must be auto, never or always, not {other:?}");
+                    return Err(BadVariable::new("OUTBOX_ANNOUNCE", problem));
                 }
             },
         })
@@ -374,6 +398,7 @@ mod tests {
             ("EVENTS_REPLICAS", "7"),
             ("NATS_URL", "nats://ho st"),
             ("OUTBOX_POISON", "drop"),
+            ("OUTBOX_ANNOUNCE", "yes"),
             ("EVENTS_MAX_AGE_HOURS", "73"),
             ("DATABASE_URL", ""),
             ("OUTBOX_NATS_MONITOR_URL", "nats:8222"),

@@ -86,7 +86,10 @@ pub struct Metrics {
     pub publish_duration_seconds: Histogram,
     /// `outbox_commit_to_ack_seconds`: from an event's append to the stream's answer.
     pub commit_to_ack_seconds: Histogram,
-    /// `outbox_batch_size`: events a batch.
+    /// `outbox_announced_total`: events that the broker answered as stored after they had gone one by
+    /// one behind a fence that announced them, and not in an atomic batch.
+    pub announced: IntCounter,
+    /// `outbox_batch_size`: events a batch, or behind the fences that announced them together.
     pub batch_size: Histogram,
     /// `outbox_fenced_total`: batches and fences refused because another came in between.
     pub fenced: IntCounter,
@@ -131,6 +134,11 @@ impl Metrics {
             )?,
             dead: gauge(r, "outbox_dead", "Dead letters in the whole outbox")?,
             published: counter(r, "outbox_published_total", "Events stored in the stream")?,
+            announced: counter(
+                r,
+                "outbox_announced_total",
+                "Events published one by one behind a fence that announces them",
+            )?,
             publish_duration_seconds: histogram(
                 r,
                 "outbox_publish_duration_seconds",
@@ -271,6 +279,7 @@ mod tests {
             "outbox_oldest_pending_age_seconds 0",
             "outbox_dead 0",
             "outbox_published_total 0",
+            "outbox_announced_total 0",
             "outbox_publish_duration_seconds_count 0",
             "outbox_commit_to_ack_seconds_count 0",
             "outbox_batch_size_count 0",

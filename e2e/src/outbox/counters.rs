@@ -12,6 +12,8 @@ use crate::supervisor::Metrics;
 pub struct Counters {
     /// `outbox_published_total`.
     pub published: u64,
+    /// `outbox_announced_total`.
+    pub announced: u64,
     /// `outbox_fenced_total`.
     pub fenced: u64,
     /// `outbox_duplicates_prevented_total`.
@@ -25,6 +27,7 @@ pub struct Counters {
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
+        self.announced += other.announced;
         self.fenced += other.fenced;
         self.duplicates_prevented += other.duplicates_prevented;
         self.stream_lost += other.stream_lost;
@@ -41,6 +44,7 @@ impl Counters {
     fn read(metrics: &Metrics) -> Self {
         Self {
             published: metrics.count("outbox_published_total"),
+            announced: metrics.count("outbox_announced_total"),
             fenced: metrics.count("outbox_fenced_total"),
             duplicates_prevented: metrics.count("outbox_duplicates_prevented_total"),
             stream_lost: metrics.count("outbox_failures_total{kind=\"stream_lost\"}"),

@@ -52,6 +52,15 @@ async fn relays_killed_every_second_and_zombies_publish_each_event_once_and_in_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_events_one_by_one_survive_kills_of_relays_and_broker_once_and_in_order() {
+    let outcome = run_sound(Scenario::Trickle, plan(4_000, 250)).await;
+    assert_eq!(outcome.verdict.committed, 4_000);
+    assert!(outcome.strikes_of("kill -9 of a relay") >= 10);
+    assert!(outcome.strikes_of("kill -9 of the broker") >= 3);
+    assert!(outcome.counters.announced > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_relays_away_for_longer_than_the_window_of_deduplication_double_nothing() {
     let mut plan = plan(6_000, 1500);
     plan.strikes = 2;

@@ -3,3 +3,4 @@
 pub mod entity;
 pub mod message;
 pub mod repo;
+pub mod way;

@@ -6,6 +6,7 @@ use shared::shard::Shard;
 use shared::telemetry::Carrier;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::entity::Row;
 use crate::backlog::floor::ReadFrom;
@@ -122,6 +123,31 @@ pub async fn next_rows(
             };
             (shard, row)
         })
+        .collect())
+}
+
+/// Those of a shard's events that still wait, each with its subject.
+pub async fn subjects_of(
+    pool: &PgPool,
+    shard: Shard,
+    events: &[EventRef],
+) -> sqlx::Result<Vec<(EventRef, String)>> {
+    let ids: Vec<i64> = events.iter().map(|event| event.0).collect();
+    let event_ids: Vec<Uuid> = events.iter().map(|event| event.1).collect();
+    let rows = sqlx::query!(
+        r#"select e.id, e.event_id, e.subject
+           from unnest($2::bigint[], $3::uuid[]) as p (id, event_id)
+           join outbox_events e on e.shard = $1 and e.id = p.id and e.event_id = p.event_id
+             and ((e.id >> 16) & 3) = ((p.id >> 16) & 3) -- its leaf alone is looked into"#,
+        shard.number(),
+        &ids,
+        &event_ids
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (EventRef(row.id, row.event_id), row.subject))
         .collect())
 }
 

@@ -75,7 +75,7 @@ mod tests {
              (default 1500, 500–60000)\n"
         ));
         assert!(text.contains("  DATABASE_URL\n"));
-        assert_eq!(text.matches("\n  OUTBOX_").count(), 12);
+        assert_eq!(text.matches("\n  OUTBOX_").count(), 13);
         for line in [text.as_str(), EXIT_CODES, EXAMPLES]
             .iter()
             .flat_map(|text| text.lines())

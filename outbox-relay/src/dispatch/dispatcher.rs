@@ -336,6 +336,7 @@ impl Dispatcher {
             generation: facts.generation,
             limit: BatchLimit::new(self.tools.config.batch_max),
             company: Company::default(),
+            wary: false,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Lease {
     /// The highest stream position that the database has recorded for the shard in that
     /// generation.
     pub recorded: StreamSeq,
+    /// The highest of these that is an event's.
+    pub event: StreamSeq,
     /// No row up to this id is pending or can become so.
     pub low_id: i64,
 }
@@ -36,6 +38,8 @@ impl Lease {
             outbox,
             epoch: self.epoch,
             recorded: self.recorded,
+            event: self.event,
+            generation,
             verified: self.generation == generation,
         }
     }
@@ -144,9 +148,9 @@ pub async fn take(
            from free
            where s.shard = free.shard
            returning s.shard as "shard: Shard", s.epoch, s.generation, s.low_id,
-               greatest(s.fence_seq, coalesce((
+               s.fence_seq, coalesce((
                    select max(p.stream_seq) from outbox_published p
-                   where p.shard = s.shard and p.generation = s.generation), 0)) as "recorded!""#,
+                   where p.shard = s.shard and p.generation = s.generation), 0) as "event!""#,
         owner,
         millis(lease),
         i64::try_from(count).unwrap_or(i64::MAX)
@@ -159,7 +163,8 @@ pub async fn take(
             shard: row.shard,
             epoch: Epoch(row.epoch),
             generation: row.generation,
-            recorded: StreamSeq::from_db(row.recorded),
+            recorded: StreamSeq::from_db(row.fence_seq.max(row.event)),
+            event: StreamSeq::from_db(row.event),
             low_id: row.low_id,
         })
         .collect())

@@ -10,6 +10,7 @@ use serde_json::Value;
 use shared::envelope;
 use shared::shard::Shard;
 use shared::subjects::{STREAM, fence};
+use time::OffsetDateTime;
 
 use super::broker::Broker;
 use super::error::BrokerError;
@@ -54,6 +55,8 @@ struct Stored {
     hdrs: String,
     #[serde(default)]
     data: String,
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
 }
 
 /// A message from the stream's leader (a direct get may be answered by a follower that is behind).
@@ -85,8 +88,8 @@ pub async fn read_fence(broker: &Broker, shard: Shard) -> Result<Option<StoredFe
     let fence: Fence =
         serde_json::from_slice(&payload).map_err(|error| malformed(error.to_string()))?;
     Ok(Some(StoredFence {
-        at: StreamSeq(stored.seq),
-        fence,
+        time: Some(stored.time),
+        ..StoredFence::new(StreamSeq(stored.seq), fence)
     }))
 }
 
@@ -102,6 +105,51 @@ pub async fn is_whole(broker: &Broker, fence: &StoredFence) -> Result<bool, Brok
         Some(stored) => Ok(event_id(&stored.hdrs).is_some_and(|id| id == last.1.to_string())),
         None => Ok(info(broker).await?.state.last_sequence >= end.0),
     }
+}
+
+/// Looks whether an event that a fence announces stands, or stood until it expired, where the
+/// database has recorded one of its shard's, and notes it in the fence.
+pub async fn look_behind(
+    broker: &Broker,
+    found: &mut StoredFence,
+    recorded: StreamSeq,
+) -> Result<(), BrokerError> {
+    if recorded <= found.at || found.fence.announced.is_empty() {
+        return Ok(());
+    }
+    let is_there = match get(broker, &serde_json::json!({ "seq": recorded.0 })).await? {
+        Some(stored) => event_id(&stored.hdrs).is_some_and(|id| {
+            let announced = &found.fence.announced;
+            announced.iter().any(|event| event.1.to_string() == id)
+        }),
+        None => has_expired(broker, found.time).await?,
+    };
+    if is_there {
+        found.seen = recorded;
+    }
+    Ok(())
+}
+
+/// Whether what was stored after that time has outlived the stream's maximum age. Fences do not
+/// expire, and the stream's other limits take an older fence before a younger event.
+async fn has_expired(broker: &Broker, time: Option<OffsetDateTime>) -> Result<bool, BrokerError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(with = "time::serde::rfc3339")]
+        ts: OffsetDateTime,
+        config: MaxAge,
+    }
+    #[derive(Deserialize)]
+    struct MaxAge {
+        /// Nanoseconds; 0 is for ever.
+        max_age: u64,
+    }
+    let question = serde_json::json!({});
+    let answer: Answer = broker
+        .ask(&format!("STREAM.INFO.{STREAM}"), &question)
+        .await?;
+    let max_age = std::time::Duration::from_nanos(answer.config.max_age);
+    Ok(!max_age.is_zero() && time.is_some_and(|time| time + max_age <= answer.ts))
 }
 
 /// The event's id among a message's headers.

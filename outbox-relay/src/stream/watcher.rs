@@ -41,6 +41,9 @@ pub struct Facts {
     /// A fence below this position is renewed, because limits may evict it before long; 0 if the
     /// stream is far from its limits.
     pub renew_below: u64,
+    /// Whether there is one replica of it: then the server keeps a batch in files until its end, and
+    /// looks at each message by itself, also if others are on their way.
+    pub single_replica: bool,
 }
 
 /// Whether the stream can be published to.
@@ -156,6 +159,7 @@ impl Watcher {
             generation,
             max_payload: max_payload(server.max_payload, &info),
             renew_below: renew_below(&info),
+            single_replica: info.config.num_replicas == 1,
         })
     }
 

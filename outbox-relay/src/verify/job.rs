@@ -134,7 +134,7 @@ impl Verification<'_> {
             absent: BTreeMap::new(),
         };
         let first = StreamSeq(info.state.first_sequence);
-        let mut scan = Scan::begin(&self.tools.broker, first, to).await?;
+        let mut scan = Scan::begin(&self.tools.broker, first, to, Vec::new()).await?;
         while let Some(stretch) = scan.next().await? {
             self.heed_stop()?;
             report.scanned += stretch.messages;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::entity::{Placed, Report};
 use crate::batch::entity::Row;
 use crate::leases::repo::Writer;
-use crate::shard::fence::{EventRef, StoredFence, StreamSeq};
+use crate::shard::fence::{EventRef, Owed, StreamSeq};
 
 /// What is known of the stream's life, as far as recorded positions depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -118,10 +118,13 @@ pub async fn place(
 pub async fn place_fence(
     pool: &PgPool,
     writer: Writer<'_>,
-    fence: &StoredFence,
+    owed: &Owed,
 ) -> sqlx::Result<Option<u64>> {
-    let places: Vec<(Uuid, StreamSeq)> =
-        fence.placed().map(|(event, seq)| (event.1, seq)).collect();
+    let places: Vec<(Uuid, StreamSeq)> = owed
+        .placed
+        .iter()
+        .map(|(event, seq)| (event.1, *seq))
+        .collect();
     place(pool, writer, &places).await
 }
 

@@ -1,4 +1,4 @@
-//! Reads the stream's headers in order, from its first message up to a known one.
+//! Reads headers of the stream in order, from a position up to a known message.
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -41,7 +41,8 @@ pub struct Stretch {
 }
 
 impl Scan {
-    /// Begins at the stream's first message. It ends at `end`, a message that is surely there.
+    /// Begins at `first`, and gives what has one of `subjects`, or all if there are none. It ends at
+    /// `end`, a message that is surely there, or has given way to a later one on its subject.
     ///
     /// # Errors
     /// The broker does not answer or refuses.
@@ -49,7 +50,11 @@ impl Scan {
         broker: &Broker,
         first: StreamSeq,
         end: StreamSeq,
+        subjects: Vec<String>,
     ) -> Result<Self, BrokerError> {
+        if !broker.link.borrow().up {
+            return Err(BrokerError::Away("not connected".to_owned()));
+        }
         let mut context = jetstream::new(broker.client.clone());
         context.set_timeout(broker.answer_timeout());
         let away = |error: &dyn std::error::Error| BrokerError::Away(error.to_string());
@@ -60,6 +65,7 @@ impl Scan {
         let consumer = stream
             .create_consumer(OrderedConfig {
                 headers_only: true,
+                filter_subjects: subjects,
                 deliver_policy: DeliverPolicy::ByStartSequence {
                     start_sequence: first.0.max(1),
                 },

@@ -6,6 +6,7 @@
     reason = "what a test cannot do without must be there"
 )]
 
+mod announced;
 mod commands;
 mod delivery;
 mod failures;

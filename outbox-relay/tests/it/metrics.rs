@@ -49,6 +49,7 @@ async fn every_series_is_shown_and_promtool_finds_nothing_wrong(pool: PgPool) {
         "outbox_oldest_pending_age_seconds",
         "outbox_dead",
         "outbox_published_total",
+        "outbox_announced_total",
         "outbox_publish_duration_seconds_bucket{le=\"0.0005\"}",
         "outbox_commit_to_ack_seconds_bucket{le=\"0.0005\"}",
         "outbox_batch_size_bucket{le=\"1\"}",

@@ -58,7 +58,7 @@ async fn a_relay_frozen_past_its_lease_is_refused_when_it_wakes(pool: PgPool) {
     heir.drain().await;
 }
 
-async fn broker_of(nats: &NatsServer) -> Broker {
+pub(crate) async fn broker_of(nats: &NatsServer) -> Broker {
     let env = std::collections::HashMap::from([("NATS_URL".to_owned(), nats.url())]);
     let broker = Broker::connect(&BrokerConfig::from_env(&env).unwrap(), "test")
         .await
@@ -127,7 +127,7 @@ async fn a_zombie_is_refused_at_broker_and_database_though_its_successor_publish
         epoch: old.fence.epoch,
         generation: 0,
     };
-    let placed = StoredFence { at: old.at, fence }.placed().collect();
+    let placed = StoredFence::new(old.at, fence).owed().placed;
     let settled = settle(&pool, &[Debt { writer, placed }]).await.unwrap();
     assert!(settled.held.is_empty());
     heir.drain().await;

@@ -6,11 +6,11 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::faults::Faults;
 use crate::mutant::Mutant;
+use crate::scope::Scope;
 use crate::setting::Setting;
-use crate::world::Scope;
 
 /// Nothing is violated, whatever happens in whatever order.
-fn holds(name: &str, setting: Setting) {
+pub(crate) fn holds(name: &str, setting: Setting) {
     let checker = setting
         .checker()
         .finish_when(HasDiscoveries::AnyFailures)

@@ -121,18 +121,24 @@ impl Database {
             epoch: row.epoch,
             generation: row.generation,
             recorded: self.reached(nth),
+            event: self.last_recorded(nth),
             low_id: 0,
         }
     }
 
     /// The highest position recorded for a shard in the generation that it was verified for.
     fn reached(&self, nth: Nth) -> StreamSeq {
+        self.last_recorded(nth).max(self.shards[nth].fence_seq)
+    }
+
+    /// The highest of these that is an event's.
+    fn last_recorded(&self, nth: Nth) -> StreamSeq {
         let shard = &self.shards[nth];
         let rows = self.published.iter();
         let of_shard = rows.filter(|row| row.event.key.shard() == nth);
         let of_generation = of_shard.filter(|row| row.generation == shard.generation);
         let recorded = of_generation.map(|row| row.seq).max();
-        recorded.unwrap_or_default().max(shard.fence_seq)
+        recorded.unwrap_or_default()
     }
 
     pub(crate) fn has_recorded(&self, nth: Nth) -> bool {

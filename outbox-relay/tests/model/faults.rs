@@ -14,11 +14,12 @@ pub(crate) struct Faults {
     /// An answer of the broker or the database does not come, whether or not the thing was done.
     pub(crate) lost_answers: u8,
     /// Limits of the stream evict the last fence: not a shard's very first, and not before a loss is
-    /// made good, since limits are not reached within that time.
+    /// made good, since limits are not reached within that time; nor with events that still wait in
+    /// the database.
     pub(crate) evictions: u8,
     /// The stream is gone and is made anew.
     pub(crate) wipes: u8,
-    /// The stream is restored from an older copy.
+    /// The stream is restored from an older copy, which may end anywhere but within a batch.
     pub(crate) stream_restores: u8,
     /// The database is restored from an older copy.
     pub(crate) database_restores: u8,
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     Freeze(Nth),
     /// For a shard of the relay, and for what travels together with it.
     LoseAnswer(usize, Nth),
+    /// For the first of several announced events that are on their way.
+    LoseOneAnswer(usize),
     EvictFence,
     WipeStream,
     CopyStream,
@@ -60,7 +63,7 @@ impl Faults {
         let kind = match fault {
             Fault::Crash(_) => self.crashes,
             Fault::Freeze(_) => self.freezes,
-            Fault::LoseAnswer(..) => self.lost_answers,
+            Fault::LoseAnswer(..) | Fault::LoseOneAnswer(_) => self.lost_answers,
             Fault::EvictFence => self.evictions,
             Fault::WipeStream => self.wipes,
             Fault::CopyStream | Fault::RestoreStream => self.stream_restores,
@@ -79,7 +82,7 @@ impl Faults {
         let left = match fault {
             Fault::Crash(_) => &mut self.crashes,
             Fault::Freeze(_) => &mut self.freezes,
-            Fault::LoseAnswer(..) => &mut self.lost_answers,
+            Fault::LoseAnswer(..) | Fault::LoseOneAnswer(_) => &mut self.lost_answers,
             Fault::EvictFence => &mut self.evictions,
             Fault::WipeStream => &mut self.wipes,
             Fault::RestoreStream => &mut self.stream_restores,
@@ -96,7 +99,7 @@ impl Faults {
 }
 
 /// Every kind of fault.
-pub(crate) const FAULTS: [Fault; 20] = [
+pub(crate) const FAULTS: [Fault; 22] = [
     Fault::Crash(0),
     Fault::Crash(1),
     Fault::Freeze(0),
@@ -105,6 +108,8 @@ pub(crate) const FAULTS: [Fault; 20] = [
     Fault::LoseAnswer(0, 1),
     Fault::LoseAnswer(1, 0),
     Fault::LoseAnswer(1, 1),
+    Fault::LoseOneAnswer(0),
+    Fault::LoseOneAnswer(1),
     Fault::EvictFence,
     Fault::WipeStream,
     Fault::CopyStream,

@@ -47,13 +47,17 @@ impl World {
             };
             run.wire = Wire::Quiet;
             run.life = life;
+            if !part.singly.is_empty() {
+                self.send_singly(nth, part, here);
+                continue;
+            }
             let sent = part.fence.events.clone();
             run.machine.answered(Answer::Stored(here), sent);
             if mutant == Mutant::NextBatchBeforeDelete
                 && run.postponed.is_empty()
-                && let Todo::Settle(found) = run.machine.todo()
+                && let Todo::Settle(owed) = run.machine.todo()
             {
-                run.postponed = found.placed().collect();
+                run.postponed = owed.placed;
                 run.machine.settled(true);
             }
         }
@@ -83,6 +87,11 @@ impl World {
             };
             run.wire = Wire::Quiet;
             run.check = None;
+            if !part.singly.is_empty() {
+                let sent = part.fence.announced.clone();
+                run.machine.announced(answer, sent);
+                continue;
+            }
             let sent = part.fence.events.clone();
             match (mutant, run.machine.holding()) {
                 (Mutant::GuessNotStored, Some(_)) => {}
@@ -117,5 +126,6 @@ impl World {
                 self.late.push(parcel);
             }
         }
+        self.forsake_singles(nth);
     }
 }

@@ -14,6 +14,8 @@
     reason = "how much was looked at, and the shortest way into each mutant, are there to be read"
 )]
 
+mod announced;
+mod announced_mutants;
 mod checks;
 mod database;
 mod event;
@@ -25,7 +27,9 @@ mod mutants;
 mod properties;
 mod protocol;
 mod relay;
+mod scope;
 mod setting;
+mod singly;
 mod stream;
 mod strikes;
 mod tenure;

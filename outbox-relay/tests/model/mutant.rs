@@ -45,4 +45,25 @@ pub(crate) enum Mutant {
     FirstFenceAlone,
     /// The broker looks at fences when a batch begins, not when its end commits it.
     FencesLookedAtEarly,
+    /// Announced events are sent without the condition that the fence which announces them is the
+    /// last.
+    SinglyWithoutCondition,
+    /// A fence that announces events, read back, is taken for proof that they are stored.
+    AnnouncedIsProof,
+    /// A relay that lacks answers to announced events looks up which are stored without shutting out
+    /// the others first.
+    SearchedTooEarly,
+    /// A take-over does not carry on what its predecessor announced.
+    TakeOverForgets,
+    /// Announced events that are not all answered are taken for stored.
+    UnansweredIsStored,
+    /// The fence that shuts out what was announced does not say what that was.
+    ClosingForgets,
+    /// What is recorded is compared with the place of an announcing fence, not with what stands
+    /// behind it.
+    NotLookedBehind,
+    /// A batch is sent behind a fence that announced events stand apart from, without renewing it.
+    NotRenewed,
+    /// A fence does not say under which generation of the stream it was written.
+    NoGeneration,
 }

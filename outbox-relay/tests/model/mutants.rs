@@ -8,8 +8,9 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::faults::Faults;
 use crate::mutant::Mutant;
 use crate::properties::{DRAINS, IN_ORDER, NOT_DEAD, ONCE, PUBLISHED};
+use crate::scope::Scope;
 use crate::setting::Setting;
-use crate::world::{Scope, Step};
+use crate::world::Step;
 
 /// The mutant violates a property under those faults, with one shard.
 fn is_caught(mutant: Mutant, faults: Faults, property: &'static str) {
@@ -17,23 +18,26 @@ fn is_caught(mutant: Mutant, faults: Faults, property: &'static str) {
 }
 
 /// The mutant violates a property under those faults.
-fn is_caught_in(scope: Scope, mutant: Mutant, faults: Faults, property: &'static str) {
-    let shorter_than = |steps| {
-        let setting = Setting {
-            faults,
-            mutant,
-            scope,
-            drains: property == DRAINS,
-        };
-        counterexample(setting, property, steps)
+pub(crate) fn is_caught_in(scope: Scope, mutant: Mutant, faults: Faults, property: &'static str) {
+    let setting = Setting {
+        faults,
+        mutant,
+        scope,
+        drains: property == DRAINS,
     };
+    is_violated(&format!("{mutant:?}"), setting, property);
+}
+
+/// Prints the shortest way into a violation.
+pub(crate) fn is_violated(name: &str, setting: Setting, property: &'static str) {
+    let shorter_than = |steps| counterexample(setting, property, steps);
     let Some(mut shortest) = shorter_than(usize::MAX) else {
-        panic!("{mutant:?} is not caught");
+        panic!("{name} is not caught");
     };
     while let Some(shorter) = shorter_than(shortest.len()) {
         shortest = shorter;
     }
-    println!("{mutant:?} violates “{property}”:");
+    println!("{name} violates “{property}”:");
     for step in shortest {
         println!("    {step:?}");
     }
@@ -51,7 +55,7 @@ fn counterexample(setting: Setting, property: &'static str, steps: usize) -> Opt
     Some(path.into_actions())
 }
 
-fn one(kind: fn(&mut Faults)) -> Faults {
+pub(crate) fn one(kind: fn(&mut Faults)) -> Faults {
     let mut faults = Faults {
         total: 1,
         ..Faults::default()

@@ -91,6 +91,7 @@ impl World {
         let mut world = self.clone();
         world.relays[1 - survivor] = Relay::default();
         world.late.clear();
+        world.late_singles.clear();
         let mut steps = Vec::new();
         for _ in 0..STEPS_TO_DRAIN_MAX {
             steps.extend([Step::CommitLate, Step::Expire(0), Step::Expire(1)]);

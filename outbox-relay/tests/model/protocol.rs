@@ -6,6 +6,7 @@ use outbox_relay::shard::machine::{Answer, Machine, Todo};
 use crate::event::{Event, Nth, OUTBOX};
 use crate::mutant::Mutant;
 use crate::relay::{Job, Move, Run, Wire};
+use crate::singly::{closing, misread};
 use crate::stream::Part;
 use crate::world::World;
 
@@ -26,7 +27,9 @@ impl World {
             Move::Take => self.take(nth, shard),
             Move::ReadFence => self.read_fence(nth, shard, mutant),
             Move::Send => self.send(nth, shard, mutant),
+            Move::Announce => self.announce(nth, shard, mutant),
             Move::Settle => self.settle(nth, shard, mutant),
+            Move::Search => self.search(nth, shard, mutant),
             Move::Bury => self.bury(nth, shard, mutant),
             Move::End => self.end(nth, shard),
             Move::Compare => self.compare(nth, shard, mutant),
@@ -47,8 +50,18 @@ impl World {
         if let (Mutant::NoLookForLostCommits, Some(found)) = (mutant, &mut found) {
             found.fence.settled = StreamSeq(0);
         }
+        if let (Mutant::NoGeneration, Some(found)) = (mutant, &mut found) {
+            found.fence.generation = 0;
+        }
         let at = found.as_ref().map(|found| found.at);
         let life = self.life;
+        if let Some(found) = &mut found {
+            let recorded = self.relays[nth].run(shard)?.machine.recorded();
+            if mutant != Mutant::NotLookedBehind {
+                self.stream.look_behind(found, recorded);
+            }
+            misread(found, self.relays[nth].run(shard)?.machine.epoch(), mutant);
+        }
         let run = self.relays[nth].run_mut(shard)?;
         run.life = life;
         run.machine.fence_read(found);
@@ -84,23 +97,24 @@ impl World {
 
     /// Sends the own fence, if that is what comes next and there is only one shard. As nobody but
     /// the relay has to do with it, nothing can come between this and the move before it.
-    pub(crate) fn send_fence(&mut self, nth: usize) {
+    pub(crate) fn send_fence(&mut self, nth: usize, mutant: Mutant) {
         if self.scope.has_two_shards() {
             return;
         }
-        if let Some(part) = self.fence_alone(nth, 0) {
+        if let Some(part) = self.fence_alone(nth, 0, mutant) {
             self.dispatch(nth, vec![part]);
         }
     }
 
-    fn fence_alone(&self, nth: usize, shard: Nth) -> Option<Part> {
+    fn fence_alone(&self, nth: usize, shard: Nth, mutant: Mutant) -> Option<Part> {
         let run = self.relays[nth].run(shard)?;
         match run.machine.todo() {
             Todo::WriteFence { expect, fence } if run.wire == Wire::Quiet => Some(Part {
                 shard,
                 expect,
-                fence,
+                fence: closing(fence, mutant),
                 events: Vec::new(),
+                singly: Vec::new(),
                 life: run.life,
             }),
             _ => None,
@@ -108,7 +122,7 @@ impl World {
     }
 
     fn send(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
-        if let Some(part) = self.fence_alone(nth, shard) {
+        if let Some(part) = self.fence_alone(nth, shard, mutant) {
             return self.dispatch(nth, vec![part]);
         }
         let rows = self.rows(nth, shard, mutant)?;
@@ -118,6 +132,11 @@ impl World {
         }
         if rows.is_empty() {
             return self.settle_postponed(nth, shard, mutant);
+        }
+        let run = self.relays[nth].run_mut(shard)?;
+        if run.machine.is_apart() && mutant != Mutant::NotRenewed {
+            run.machine.renew_fence();
+            return Some(());
         }
         let part = self.part(nth, shard, rows)?;
         if mutant == Mutant::MarkBeforeAck {
@@ -132,7 +151,7 @@ impl World {
     pub(crate) fn send_together(&mut self, nth: usize, mutant: Mutant) -> Option<()> {
         let mut parts = Vec::new();
         for shard in 0..2 {
-            let part = if let Some(part) = self.fence_alone(nth, shard) {
+            let part = if let Some(part) = self.fence_alone(nth, shard, mutant) {
                 part
             } else {
                 let rows = self.rows(nth, shard, mutant)?;
@@ -148,7 +167,7 @@ impl World {
     }
 
     /// The rows that a shard's next batch may have; the first one alone if it cannot be sent.
-    fn rows(&self, nth: usize, shard: Nth, mutant: Mutant) -> Option<Vec<Event>> {
+    pub(crate) fn rows(&self, nth: usize, shard: Nth, mutant: Mutant) -> Option<Vec<Event>> {
         let reader = self.relays[nth].writer(nth, shard)?;
         let mut rows = self.db.next_rows(reader, BATCH_MAX, mutant);
         let impossible = rows.iter().position(|row| self.is_impossible(row));
@@ -156,7 +175,7 @@ impl World {
         Some(rows)
     }
 
-    fn is_impossible(&self, row: &Event) -> bool {
+    pub(crate) fn is_impossible(&self, row: &Event) -> bool {
         self.spoiled && row.number == 1
     }
 
@@ -164,12 +183,14 @@ impl World {
     pub(crate) fn part(&self, nth: usize, shard: Nth, rows: Vec<Event>) -> Option<Part> {
         let run = self.relays[nth].run(shard)?;
         let refs = rows.iter().map(|row| row.event_ref()).collect();
-        let (expect, fence) = run.machine.begin_batch(refs)?;
+        // Not `begin_batch`, which refuses what a mutant does.
+        let (expect, fence) = (run.machine.holding()?, run.machine.fence(refs));
         Some(Part {
             shard,
             expect,
             fence,
             events: rows,
+            singly: Vec::new(),
             life: run.life,
         })
     }
@@ -191,10 +212,10 @@ impl World {
     ) -> Option<bool> {
         let writer = self.relays[nth].writer(nth, shard)?;
         let run = self.relays[nth].run(shard)?;
-        let Todo::Settle(found) = run.machine.todo() else {
+        let Todo::Settle(owed) = run.machine.todo() else {
             return None;
         };
-        let placed: Vec<_> = found.placed().collect();
+        let placed = owed.placed;
         let held = self.db.settle(writer, &placed, mutant);
         if held && !run.machine.verified() {
             let at: Vec<_> = placed.iter().map(|(event, seq)| (event.1, *seq)).collect();

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::database::Writer;
 use crate::event::{Event, Nth};
+use crate::singly::Single;
 use crate::stream::{Parcel, Part};
 
 /// A relay. A crash takes all of it.
@@ -19,6 +20,8 @@ pub(crate) struct Relay {
     pub(crate) held: [Option<Held>; 2],
     /// Batches on their way to the broker whose answers are waited for.
     pub(crate) flights: Vec<Parcel>,
+    /// Announced events on their way to the broker whose answers are waited for.
+    pub(crate) singles: Vec<Single>,
 }
 
 /// A shard, as far as this relay knows it is its own.
@@ -65,6 +68,8 @@ pub(crate) enum Wire {
     Quiet,
     /// A part of a batch is on its way to the broker.
     Sent,
+    /// Announced events are; these are answered as stored.
+    Singly(Vec<(EventRef, StreamSeq)>),
     /// A part of a batch got no answer, and what is found out about the first part of the batch,
     /// which expected its last fence there, is taken for true of this one: of a mutant.
     Following(Part, StreamSeq),
@@ -89,8 +94,12 @@ pub(crate) enum Move {
     ReadFence,
     /// Reads rows and sends them, or finds that the first cannot be sent; or sends the own fence.
     Send,
+    /// Reads rows, and sends a fence that announces those that may come one by one.
+    Announce,
     /// Settles what stands in the stream.
     Settle,
+    /// Looks up which of the announced events stand in the stream.
+    Search,
     /// Buries what it has judged.
     Bury,
     /// Does what the machine's end demands.
@@ -172,11 +181,12 @@ impl Run {
 
     fn next_move(&self) -> Option<Move> {
         match &self.wire {
-            Wire::Sent | Wire::Following(..) => None,
+            Wire::Sent | Wire::Singly(_) | Wire::Following(..) => None,
             Wire::Judged(_) => Some(Move::Bury),
             Wire::Quiet => match self.machine.todo() {
                 Todo::ReadFence => Some(Move::ReadFence),
                 Todo::Settle(_) => Some(Move::Settle),
+                Todo::Search { .. } => Some(Move::Search),
                 Todo::End(_) => Some(Move::End),
                 Todo::WriteFence { .. } => Some(Move::Send),
                 Todo::Publish if self.machine.verified() => Some(Move::Send),

@@ -5,7 +5,8 @@ use stateright::{Model, Property};
 use crate::faults::{FAULTS, Faults};
 use crate::mutant::Mutant;
 use crate::properties;
-use crate::world::{Scope, Step, World};
+use crate::scope::Scope;
+use crate::world::{Step, World};
 
 /// What is checked: the protocol or a mutant of it, under some faults.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +29,7 @@ impl Model for Setting {
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         world.regular_steps(steps);
         steps.extend((0..world.late.len()).map(Step::ArriveLate));
+        steps.extend((0..world.late_singles.len()).map(Step::ArriveSinglyLate));
         let faults = FAULTS.into_iter().filter(|fault| world.may_strike(*fault));
         steps.extend(faults.map(Step::Fault));
     }

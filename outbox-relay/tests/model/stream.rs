@@ -21,6 +21,8 @@ pub(crate) struct Part {
     pub(crate) expect: StreamSeq,
     pub(crate) fence: Fence,
     pub(crate) events: Vec<Event>,
+    /// What its fence announces, to be sent one by one once the fence is stored.
+    pub(crate) singly: Vec<Event>,
     /// In which life of the stream its sender was told where the last fence stands.
     pub(crate) life: u8,
 }
@@ -80,10 +82,9 @@ impl Stream {
     pub(crate) fn last_fence(&self, nth: Nth) -> Option<StoredFence> {
         self.kept()
             .filter_map(|(at, message)| match message {
-                Message::Fence(shard, fence, _) if *shard == nth => Some(StoredFence {
-                    at,
-                    fence: fence.clone(),
-                }),
+                Message::Fence(shard, fence, _) if *shard == nth => {
+                    Some(StoredFence::new(at, fence.clone()))
+                }
                 _ => None,
             })
             .last()
@@ -94,9 +95,14 @@ impl Stream {
     /// A stream that lost its end gives positions again. That another fence has come to stand
     /// exactly where the sender had seen one before is left out: see ADR 110.
     pub(crate) fn awaits(&self, part: &Part) -> bool {
-        let last = self.last_fence(part.shard);
+        self.stands_at(part.shard, part.expect, part.life)
+    }
+
+    /// Whether a shard's last fence stands where its sender was told in that life of the stream.
+    pub(crate) fn stands_at(&self, nth: Nth, expect: StreamSeq, life: u8) -> bool {
+        let last = self.last_fence(nth);
         let at = last.map_or(StreamSeq(0), |fence| fence.at);
-        at == part.expect && self.life_of_last_fence(part.shard) <= part.life
+        at == expect && self.life_of_last_fence(nth) <= life
     }
 
     /// Whether a batch is stored if it is committed now.
@@ -125,6 +131,28 @@ impl Stream {
                 .extend(part.events.iter().copied().map(Message::Event));
         }
         at
+    }
+
+    /// Stores an event that came by itself; gives its position.
+    pub(crate) fn store_singly(&mut self, event: Event) -> StreamSeq {
+        self.log.push(Message::Event(event));
+        StreamSeq(self.log.len() as u64)
+    }
+
+    /// As `stream::repo::look_behind`.
+    pub(crate) fn look_behind(&self, found: &mut StoredFence, recorded: StreamSeq) {
+        if recorded <= found.at || found.fence.announced.is_empty() {
+            return;
+        }
+        let there = self.kept().find(|(seq, _)| *seq == recorded);
+        let is_there = match there {
+            Some((_, Message::Event(event))) => found.fence.announced.contains(&event.event_ref()),
+            // Nothing outlives the stream's maximum age in the model.
+            _ => false,
+        };
+        if is_there {
+            found.seen = recorded;
+        }
     }
 
     fn life_of_last_fence(&self, nth: Nth) -> u8 {

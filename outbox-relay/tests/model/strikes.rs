@@ -1,6 +1,7 @@
 //! What comes of a fault.
 
 use outbox_relay::identity::entity::Sighting;
+use outbox_relay::shard::fence::StreamSeq;
 use outbox_relay::shard::machine::Answer;
 
 use crate::database::Database;
@@ -18,8 +19,12 @@ impl World {
             && match fault {
                 Fault::Crash(nth) => self.relays[nth] != Relay::default(),
                 Fault::Freeze(shard) => self.is_renewed(shard) && !self.db.shards[shard].lapsed,
+                Fault::LoseOneAnswer(nth) => self.relays[nth].singles.len() > 1,
                 Fault::LoseAnswer(nth, shard) => self.relays[nth].run(shard).is_some(),
-                Fault::EvictFence => self.stream.last_fence(0).is_some() && self.is_settled_in(),
+                Fault::EvictFence => {
+                    let last = self.stream.last_fence(0);
+                    self.is_settled_in() && last.is_some_and(|fence| self.is_settled_to(fence.at))
+                }
                 Fault::CopyStream => self.copies.stream.is_none(),
                 Fault::RestoreStream => self.copies.stream.is_some(),
                 Fault::CopyDatabase => self.copies.database.is_none(),
@@ -42,6 +47,7 @@ impl World {
                 self.relays[nth] = Relay::default();
             }
             Fault::Freeze(shard) => self.db.shards[shard].lapsed = true,
+            Fault::LoseOneAnswer(nth) => return self.lose_one_answer(nth),
             Fault::LoseAnswer(nth, shard) => return self.lose_answer(nth, shard, mutant),
             Fault::EvictFence => {
                 self.stream.evict_fence(0);
@@ -85,6 +91,13 @@ impl World {
         self.db.has_recorded(0) && self.db.shards[0].generation == generation && !lost
     }
 
+    /// Whether nothing stands below this position that still waits in the database.
+    fn is_settled_to(&self, to: StreamSeq) -> bool {
+        let stored = self.stream.scan(0, to);
+        let waits = |id| self.db.pending.iter().any(|row| row.uuid() == id);
+        !stored.iter().any(|placed| waits(placed.event_id))
+    }
+
     /// The relay gives up waiting. A batch that has not arrived may do so later.
     fn lose_answer(&mut self, nth: usize, shard: Nth, mutant: Mutant) -> Option<()> {
         match self.relays[nth].run(shard)?.wire {
@@ -109,6 +122,10 @@ impl World {
                 self.settle_in_database(nth, shard, mutant)?;
                 Some(())
             }
+            Wire::Singly(_) => {
+                self.lose_answers(nth, mutant);
+                Some(())
+            }
             Wire::Judged(_) | Wire::Following(..) => None,
         }
     }
@@ -120,6 +137,7 @@ impl World {
         self.lost.stream = true;
         self.late.clear();
         self.end_connections(mutant);
+        self.late_singles.clear();
     }
 
     /// No answer comes any more to anything; gives what was on its way.
@@ -131,6 +149,7 @@ impl World {
                 self.told(nth, parcel, Answer::Unclear, mutant);
             }
             sent.extend(flights);
+            self.lose_answers(nth, mutant);
         }
         sent
     }

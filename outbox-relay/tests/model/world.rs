@@ -5,6 +5,8 @@ use crate::event::{KEYS, Key, Nth};
 use crate::faults::{Fault, Faults};
 use crate::mutant::Mutant;
 use crate::relay::{Job, Move, Relay};
+use crate::scope::Scope;
+use crate::singly::Single;
 use crate::stream::{Parcel, Stream};
 
 /// Everything there is, at one moment.
@@ -15,6 +17,8 @@ pub(crate) struct World {
     pub(crate) relays: [Relay; 2],
     /// Batches whose senders have given up on them or died. Each may arrive, or never.
     pub(crate) late: Vec<Parcel>,
+    /// Announced events of the same kind.
+    pub(crate) late_singles: Vec<Single>,
     pub(crate) copies: Copies,
     /// Whether event 1 cannot be published.
     pub(crate) spoiled: bool,
@@ -27,32 +31,6 @@ pub(crate) struct World {
     pub(crate) lost: Lost,
     /// What may still go wrong.
     pub(crate) left: Faults,
-}
-
-/// How much there is of everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Scope {
-    /// Two events of one key.
-    OneKey,
-    /// Three events of two keys.
-    #[default]
-    TwoKeys,
-    /// Two events of one shard and one of another, all there from the beginning. What both shards
-    /// send may travel in one batch, and a batch's end is a step of its own.
-    TwoShards,
-    /// The same with one event of each.
-    TwoShardsOneEach,
-}
-
-impl Scope {
-    pub(crate) fn has_two_shards(self) -> bool {
-        matches!(self, Self::TwoShards | Self::TwoShardsOneEach)
-    }
-
-    /// All shards.
-    pub(crate) fn shards(self) -> std::ops::Range<Nth> {
-        0..1 + usize::from(self.has_two_shards())
-    }
 }
 
 /// Older copies, to be restored.
@@ -94,13 +72,15 @@ pub(crate) enum Step {
     Arrive(usize, usize),
     /// So does a batch that nobody waits for any more.
     ArriveLate(usize),
+    /// The first announced event that is on its way reaches the broker, and the relay hears the
+    /// answer.
+    ArriveSingly(usize),
+    /// So does one that nobody waits for any more.
+    ArriveSinglyLate(usize),
     /// The lease of a relay that is no more lapses.
     Expire(Nth),
     Fault(Fault),
 }
-
-/// Events of the first key, of which each batch may hold two.
-const PROMPT_EVENTS: usize = 2;
 
 /// Events that are ever appended. One that a database has forgotten is not appended again.
 const EVENTS_MAX: u8 = 3;
@@ -117,6 +97,7 @@ impl World {
             stream,
             relays: [relay.clone(), relay],
             late: Vec::new(),
+            late_singles: Vec::new(),
             copies: Copies::default(),
             spoiled: false,
             scope,
@@ -125,13 +106,11 @@ impl World {
             lost: Lost::default(),
             left: faults,
         };
-        let there: &[Key] = match scope {
-            Scope::OneKey | Scope::TwoKeys => &[],
-            Scope::TwoShards => &[Key::Prompt, Key::Prompt, Key::Other],
-            Scope::TwoShardsOneEach => &[Key::Prompt, Key::Other],
-        };
-        for key in there {
+        for key in scope.there() {
             world.append(*key);
+            if let Some(event) = world.db.open.take() {
+                world.db.commit(event);
+            }
         }
         world
     }
@@ -169,6 +148,7 @@ impl World {
                 Step::Arrive(nth, flight)
             });
         }
+        steps.extend(relay.singles.first().map(|_| Step::ArriveSingly(nth)));
         let mut moves = self.scope.shards().map(|shard| relay.next_move(shard));
         if self.scope.has_two_shards() && moves.all(|what| what == Some(Move::Send)) {
             steps.push(Step::SendTogether(nth));
@@ -194,6 +174,10 @@ impl World {
         match relay.next_move(shard) {
             Some(Move::Take) if !self.db.is_free(shard) => {}
             Some(Move::ReadFence) if relay.run(shard).is_none() && !may_begin => {}
+            Some(Move::Send) if self.may_announce(nth, shard) => {
+                steps.push(Step::Relay(nth, shard, Move::Announce));
+                steps.push(Step::Relay(nth, shard, Move::Send));
+            }
             what => steps.extend(what.map(|what| Step::Relay(nth, shard, what))),
         }
     }
@@ -212,8 +196,9 @@ impl World {
         let mut next = self.clone();
         next.take_step(step, mutant)?;
         for nth in 0..next.relays.len() {
-            next.send_fence(nth);
+            next.send_fence(nth, mutant);
         }
+        next.forget_hopeless(mutant);
         Some(next)
     }
 
@@ -254,6 +239,15 @@ impl World {
                 self.commit(&parcel, mutant)?;
                 Some(())
             }
+            Step::ArriveSingly(nth) => {
+                self.arrive_singly(nth, mutant);
+                Some(())
+            }
+            Step::ArriveSinglyLate(which) => {
+                let single = self.late_singles.remove(which);
+                self.commit_singly(&single, mutant)?;
+                Some(())
+            }
             Step::Expire(shard) => {
                 self.db.shards[shard].lapsed = true;
                 Some(())
@@ -264,11 +258,8 @@ impl World {
 
     fn may_append(&self, key: Key) -> bool {
         let rows = self.db.committed.iter().filter(|event| event.key == key);
-        let room = match (key, self.scope) {
-            (Key::Prompt, Scope::OneKey | Scope::TwoKeys) => rows.count() < PROMPT_EVENTS,
-            (Key::Late, Scope::TwoKeys) => rows.count() == 0 && self.db.open.is_none(),
-            _ => false,
-        };
+        let room =
+            rows.count() < self.scope.comes(key) && (key != Key::Late || self.db.open.is_none());
         room && self.appended < EVENTS_MAX
     }
 

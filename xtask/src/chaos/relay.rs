@@ -28,6 +28,9 @@ printed, and the seed that chose keys and victims.";
 /// Events that wait at most while a scenario produces as fast as it can: enough that relays always
 /// have work, few enough to be counted often.
 const PENDING_MAX: u64 = 50_000;
+/// How long few events at a time are published: with a kill every second, enough for each fault to
+/// come a dozen times and more.
+const TRICKLE_SECONDS: u64 = 90;
 /// Between two lines about the progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 /// How long the broker is frozen.
@@ -47,8 +50,8 @@ pub(crate) struct Args {
     )]
     scenarios: Vec<Choice>,
 
-    /// Events of a scenario; rolling and leases produce for as long as they last, cluster at least
-    /// so many
+    /// Events of a scenario; trickle has at most those of 90 s, rolling and leases produce for as long
+    /// as they last, cluster at least so many
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     events: u64,
 
@@ -62,7 +65,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u16).range(2..=16))]
     relays: u16,
 
-    /// Events a second of rolling and leases
+    /// Events a second of trickle, rolling and leases
     #[arg(long, value_name = "NUMBER", default_value_t = 2000,
           value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -80,6 +83,8 @@ pub(crate) struct Args {
 enum Choice {
     /// One relay killed every second, one frozen past its lease every five
     Kills,
+    /// The same with few events at a time, published one by one, and the broker killed as well
+    Trickle,
     /// All relays killed, away for longer than the shortest window of de-duplication
     Dedup,
     /// The broker frozen for 40 s
@@ -100,6 +105,7 @@ impl Choice {
     fn scenarios(self) -> Vec<Scenario> {
         match self {
             Self::Kills => vec![Scenario::Kills],
+            Self::Trickle => vec![Scenario::Trickle],
             Self::Dedup => vec![Scenario::Dedup],
             Self::FrozenBroker => vec![Scenario::FrozenBroker],
             Self::KilledBroker => vec![Scenario::KilledBroker],
@@ -160,7 +166,7 @@ fn plan(
     progress: watch::Sender<Progress>,
 ) -> Plan {
     let pace = match scenario {
-        Scenario::Rolling | Scenario::Leases => Pace::Rate {
+        Scenario::Trickle | Scenario::Rolling | Scenario::Leases => Pace::Rate {
             per_second: args.rate,
         },
         _ => Pace::Backlog {
@@ -170,7 +176,10 @@ fn plan(
     Plan {
         name: "chaos",
         program,
-        events: args.events,
+        events: match scenario {
+            Scenario::Trickle => args.events.min(u64::from(args.rate) * TRICKLE_SECONDS),
+            _ => args.events,
+        },
         keys: args.keys,
         pace,
         relays: usize::from(args.relays),
@@ -179,7 +188,7 @@ fn plan(
             Scenario::Dedup => 5,
             Scenario::KilledBroker | Scenario::Leases => 3,
             Scenario::Rolling => 2,
-            Scenario::Kills | Scenario::FrozenBroker => 1,
+            Scenario::Kills | Scenario::Trickle | Scenario::FrozenBroker => 1,
         },
         freeze: FREEZE,
         durability: Durability::PowerCut,

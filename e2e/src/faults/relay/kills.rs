@@ -1,4 +1,4 @@
-//! Relays killed, and frozen past their leases.
+//! Relays killed, and frozen past their leases; and the broker with them.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const KILL_EVERY: Duration = Duration::from_secs(1);
 const KILLS_A_FREEZE: u64 = 5;
 /// It stays frozen for so many kills: twice the 1.5 s that a lease lasts.
 const KILLS_FROZEN: u64 = 3;
+/// Every so many kills, the broker is killed and started again at once.
+const KILLS_A_BROKER: u64 = 4;
 /// The shortest window of de-duplication that the server takes.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 /// How long the stream keeps an event: not longer than the database.
@@ -36,7 +38,30 @@ struct Zombie {
 
 /// One killed every second, one frozen past its lease every five seconds, until all is published.
 pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut bed = Bed::start(plan, Brokers::ONE, &[]).await?;
+    let bed = Bed::start(plan, Brokers::ONE, &[]).await?;
+    strike(bed, plan, None).await?.judge().await
+}
+
+/// The same with few events at a time, published one by one, and with kills of the broker.
+pub(super) async fn trickle(plan: &Plan) -> Result<Outcome> {
+    let singly = [("OUTBOX_ANNOUNCE", "always")];
+    let bed = Bed::start(plan, Brokers::ONE, &singly).await?;
+    let bed = strike(bed, plan, Some(KILLS_A_BROKER)).await?;
+    let mut outcome = bed.judge().await?;
+    let (announced, published) = (outcome.counters.announced, outcome.counters.published);
+    outcome.measured.push(format!(
+        "of {published} events that were counted, {announced} were published one by one"
+    ));
+    if announced == 0 {
+        outcome
+            .breaches
+            .push("no event was published one by one".to_owned());
+    }
+    Ok(outcome)
+}
+
+/// Strikes until all is published. The broker is killed every so many kills of relays, if at all.
+async fn strike(mut bed: Bed, plan: &Plan, kills_a_broker: Option<u64>) -> Result<Bed> {
     bed.produce();
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut zombie: Option<Zombie> = None;
@@ -69,9 +94,14 @@ pub(super) async fn run(plan: &Plan) -> Result<Outcome> {
             bed.relays.relays[*victim].kill().await;
             bed.struck("kill -9 of a relay");
         }
+        if kills_a_broker.is_some_and(|every| kill % every == 0) {
+            bed.relays.nats[0].kill_and_hold().await;
+            bed.relays.nats[0].start_again().await?;
+            bed.struck("kill -9 of the broker");
+        }
     }
     thaw(&mut bed, zombie.take()).await;
-    bed.judge().await
+    Ok(bed)
 }
 
 async fn freeze(bed: &mut Bed, random: &mut StdRng, kill: u64) -> Zombie {

@@ -27,6 +27,9 @@ use crate::supervisor::Durability;
 pub enum Scenario {
     /// One relay killed every second; every five seconds one frozen past its lease.
     Kills,
+    /// Few events at a time, all of which that can be are published one by one, while relays are
+    /// killed and frozen as above, and the broker is killed as well.
+    Trickle,
     /// All relays killed, and away for longer than the broker's window of de-duplication, which is
     /// as short as the server allows.
     Dedup,
@@ -44,8 +47,9 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Kills,
+        Self::Trickle,
         Self::Dedup,
         Self::FrozenBroker,
         Self::KilledBroker,
@@ -59,6 +63,7 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kills => "kills",
+            Self::Trickle => "trickle",
             Self::Dedup => "dedup",
             Self::FrozenBroker => "frozen-broker",
             Self::KilledBroker => "killed-broker",
@@ -86,7 +91,8 @@ pub struct Plan {
     /// How many relays.
     pub relays: usize,
     /// How often the fault is put: broker kills, deaths of all relays, leaders killed, rounds of
-    /// restarts. [`Scenario::Kills`] strikes for as long as events wait.
+    /// restarts. [`Scenario::Kills`] and [`Scenario::Trickle`]
+    /// strike for as long as events wait.
     pub strikes: u32,
     /// How long [`Scenario::FrozenBroker`] freezes the broker.
     pub freeze: Duration,
@@ -153,6 +159,7 @@ impl Outcome {
 pub async fn run(scenario: Scenario, plan: &Plan) -> Result<Outcome> {
     match scenario {
         Scenario::Kills => kills::run(plan).await,
+        Scenario::Trickle => kills::trickle(plan).await,
         Scenario::Dedup => kills::all_at_once(plan).await,
         Scenario::FrozenBroker => broker::frozen(plan).await,
         Scenario::KilledBroker => broker::killed(plan).await,

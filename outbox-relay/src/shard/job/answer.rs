@@ -1,5 +1,7 @@
 //! What follows from the broker's answer to a batch.
 
+use shared::shard::Shard;
+
 use super::Turn;
 use super::member::{Company, JobEnd, Sending};
 use crate::metrics::FailureKind;
@@ -18,19 +20,18 @@ impl Turn<'_> {
         let parts = sendings.len();
         for sending in sendings {
             let member = &mut self.members[sending.member];
-            let told = match (at, answer) {
-                (Some(here), _) => {
+            let told = match at {
+                Some(here) => {
                     at = Some(here.after(sending.rows.len() + 1));
                     Answer::Stored(here)
                 }
-                (None, Published::NotSent(_)) => Answer::NotSent,
-                (None, Published::Refused { .. }) => Answer::Refused,
-                (None, _) => Answer::Unclear,
+                None => Answer::from(answer),
             };
-            member.state.machine.answered(told, sending.events);
+            member.state.machine.answered(told, sending.events());
             match refusal {
                 None => {
                     if !sending.rows.is_empty() {
+                        member.state.wary = false;
                         member.state.limit.grow();
                     }
                     if !sending.full {
@@ -55,24 +56,44 @@ impl Turn<'_> {
 
     /// Counts and logs; gives what kind of refusal it was, `None` if the batch is stored.
     fn report(&self, answer: &Published, sendings: &[Sending]) -> Option<Refusal> {
-        let (metrics, shards) = (&self.tools.metrics, sendings.len());
+        let refusal = refusal_of(answer)?;
         let shard = sendings
             .first()
-            .map(|sending| self.members[sending.member].state.shard.number());
+            .map(|sending| self.members[sending.member].state.shard);
+        self.tell(answer, "a batch", shard, sendings.len());
+        Some(refusal)
+    }
+
+    /// The same of what was sent one by one, each with its shard. That there was no answer is said
+    /// and counted once.
+    pub(super) fn report_each<'a>(&self, answers: impl Iterator<Item = (&'a Published, Shard)>) {
+        let mut away = 0;
+        for (answer, shard) in answers {
+            if matches!(answer, Published::NotSent(_) | Published::Unknown(_)) {
+                away += 1;
+                if away > 1 {
+                    continue;
+                }
+            }
+            self.tell(answer, "what goes one by one", Some(shard), 1);
+        }
+    }
+
+    fn tell(&self, answer: &Published, what: &str, shard: Option<Shard>, shards: usize) {
+        let metrics = &self.tools.metrics;
+        let shard = shard.map(Shard::number);
         match answer {
-            Published::Stored(_) => None,
+            Published::Stored(_) => {}
             Published::NotSent(why) => {
                 tracing::debug!(outbox.shard = shard, shards, "nothing was sent: {why}");
-                Some(Refusal::Busy)
             }
             Published::Unknown(why) => {
                 metrics.failed(FailureKind::BrokerAway);
                 tracing::warn!(
                     outbox.shard = shard,
                     shards,
-                    "no answer to a batch ({why}); its fences will be read back"
+                    "no answer to {what} ({why}); its fences will be read back"
                 );
-                Some(Refusal::Busy)
             }
             Published::Refused { code, text } => {
                 let refusal = classify(*code);
@@ -85,10 +106,30 @@ impl Turn<'_> {
                     outbox.shard = shard,
                     shards,
                     nats.err_code = code,
-                    "the broker refused a batch ({refusal:?}): {text}"
+                    "the broker refused {what} ({refusal:?}): {text}"
                 );
-                Some(refusal)
             }
+        }
+    }
+}
+
+/// What kind of refusal an answer is, if it is one. That nothing was sent, or no answer came, is
+/// what a broker without room says: to be tried again after a pause.
+pub(super) fn refusal_of(answer: &Published) -> Option<Refusal> {
+    match answer {
+        Published::Stored(_) => None,
+        Published::NotSent(_) | Published::Unknown(_) => Some(Refusal::Busy),
+        Published::Refused { code, .. } => Some(classify(*code)),
+    }
+}
+
+impl From<&Published> for Answer {
+    fn from(answer: &Published) -> Self {
+        match answer {
+            Published::Stored(at) => Self::Stored(*at),
+            Published::Refused { .. } => Self::Refused,
+            Published::Unknown(_) => Self::Unclear,
+            Published::NotSent(_) => Self::NotSent,
         }
     }
 }

@@ -22,10 +22,10 @@ impl Turn<'_> {
                 continue;
             }
             match member.state.machine.todo() {
-                Todo::WriteFence { expect, .. } => sendings.push(Sending {
+                Todo::WriteFence { expect, fence } => sendings.push(Sending {
                     member: index,
                     expect,
-                    events: Vec::new(),
+                    alone: Some(fence),
                     rows: Vec::new(),
                     full: true,
                 }),
@@ -107,7 +107,7 @@ impl Turn<'_> {
         Some(Sending {
             member: index,
             expect: state.machine.holding()?,
-            events: rows.iter().map(Row::event_ref).collect(),
+            alone: None,
             rows,
             full: full || cut,
         })

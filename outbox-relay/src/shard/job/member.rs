@@ -7,7 +7,7 @@ use super::tools::Tools;
 use crate::backlog::floor::ReadFrom;
 use crate::batch::entity::{BatchLimit, Row};
 use crate::leases::repo::Writer;
-use crate::shard::fence::{EventRef, StreamSeq};
+use crate::shard::fence::{EventRef, Fence, StreamSeq};
 use crate::shard::machine::{End, Machine};
 
 /// A leased shard, between jobs.
@@ -23,6 +23,9 @@ pub struct ShardState {
     pub limit: BatchLimit,
     /// With how many others its next batch is shared.
     pub company: Company,
+    /// An event of it was refused by itself: until a batch is stored, nothing goes one by one. What
+    /// becomes of such an event is decided by batches that shrink until it is alone.
+    pub wary: bool,
 }
 
 /// How many shards a shard's next batch may have: the more rows wait, the fewer, so that its share
@@ -103,11 +106,19 @@ pub struct Member {
     pub end: Option<JobEnd>,
 }
 
-/// A part of a batch about to be sent, and where it comes from.
+/// What a shard is about to send, and where it comes from.
 pub(super) struct Sending {
     pub(super) member: usize,
+    /// Where the shard's last fence must stand.
     pub(super) expect: StreamSeq,
-    pub(super) events: Vec<EventRef>,
+    /// The fence, if it goes alone.
+    pub(super) alone: Option<Fence>,
     pub(super) rows: Vec<Row>,
     pub(super) full: bool,
+}
+
+impl Sending {
+    pub(super) fn events(&self) -> Vec<EventRef> {
+        self.rows.iter().map(Row::event_ref).collect()
+    }
 }

@@ -6,8 +6,10 @@ mod gather;
 mod member;
 mod refusals;
 mod republish;
+mod search;
 mod send;
 mod settle;
+mod singly;
 mod tools;
 
 use std::time::Instant;
@@ -21,14 +23,15 @@ use super::machine::{End, Remedy, Todo};
 use crate::error::{chain, database_sentence};
 use crate::leases::repo::holds;
 use crate::metrics::FailureKind;
-use crate::shard::fence::StoredFence;
+use crate::shard::fence::{StoredFence, StreamSeq};
 use crate::stream::broker::Broker;
 use crate::stream::error::BrokerError;
 use crate::stream::publisher::Publisher;
-use crate::stream::repo::{is_whole, read_fence};
+use crate::stream::repo::{is_whole, look_behind, read_fence};
 use crate::stream::watcher::{Facts, declare};
 
-/// Steps of one turn, of which one sends events at most: then other shards have theirs.
+/// Steps of one turn, of which one sends a shard's events and is answered: then other shards have
+/// theirs.
 const STEPS_A_TURN_MAX: usize = 8;
 
 /// A turn of some shards.
@@ -88,6 +91,8 @@ impl Turn<'_> {
     /// Reads fences and settles what they list, until every shard may send or has ended.
     async fn prepare(&mut self) {
         loop {
+            self.stop_leavers();
+            self.search_all().await;
             self.settle_all(true).await;
             self.stop_leavers();
             let broker = &self.tools.broker;
@@ -98,8 +103,8 @@ impl Turn<'_> {
                 .filter(|(_, member)| member.end.is_none())
                 .filter(|(_, member)| member.state.machine.todo() == Todo::ReadFence)
                 .map(|(index, member)| {
-                    let shard = member.state.shard;
-                    async move { (index, read_back(broker, shard).await) }
+                    let (shard, recorded) = (member.state.shard, member.state.machine.recorded());
+                    async move { (index, read_back(broker, shard, recorded).await) }
                 });
             let reads = join_all(reads).await;
             if reads.is_empty() {
@@ -185,14 +190,18 @@ impl Turn<'_> {
     }
 }
 
-/// A shard's last fence, and whether all that it lists is behind it.
+/// A shard's last fence, and whether all that its batch lists is behind it.
 async fn read_back(
     broker: &Broker,
     shard: Shard,
+    recorded: StreamSeq,
 ) -> Result<(Option<StoredFence>, bool), BrokerError> {
-    let found = read_fence(broker, shard).await?;
-    let whole = match &found {
-        Some(fence) => is_whole(broker, fence).await?,
+    let mut found = read_fence(broker, shard).await?;
+    let whole = match &mut found {
+        Some(fence) => {
+            look_behind(broker, fence, recorded).await?;
+            is_whole(broker, fence).await?
+        }
         None => true,
     };
     Ok((found, whole))

@@ -25,11 +25,11 @@ impl Turn<'_> {
         let sending = Sending {
             member: 0,
             expect,
-            events: rows.iter().map(Row::event_ref).collect(),
+            alone: None,
             rows,
             full: true,
         };
-        self.send(vec![sending], Instant::now()).await;
+        self.send_batch(vec![sending], Instant::now()).await;
         self.settle_all(false).await;
         let member = &self.members[0];
         member.end.is_none() && member.state.machine.holding().is_some_and(|at| at > expect)

@@ -5,7 +5,7 @@ use shared::shard::Shard;
 use super::Turn;
 use super::member::JobEnd;
 use crate::batch::repo::{Debt, settle};
-use crate::shard::fence::StoredFence;
+use crate::shard::fence::Owed;
 use crate::shard::machine::{Machine, Todo};
 use crate::verify::repo::place_fence;
 
@@ -19,7 +19,7 @@ impl Turn<'_> {
             .enumerate()
             .filter(|(_, member)| member.end != Some(JobEnd::Pause))
             .filter_map(|(index, member)| match member.state.machine.todo() {
-                Todo::Settle(fence) => Some((index, fence)),
+                Todo::Settle(owed) => Some((index, owed)),
                 _ => None,
             })
             .partition(|(index, _)| is_proof(&self.members[*index].state.machine));
@@ -47,17 +47,13 @@ impl Turn<'_> {
 
     /// During a verification the own fence may also list events that were published again: those
     /// have a new place.
-    async fn settle(
-        &self,
-        owing: &[(usize, StoredFence)],
-        read_back: bool,
-    ) -> sqlx::Result<Vec<Shard>> {
+    async fn settle(&self, owing: &[(usize, Owed)], read_back: bool) -> sqlx::Result<Vec<Shard>> {
         let tools = self.tools;
         let debts: Vec<Debt<'_>> = owing
             .iter()
-            .map(|(index, fence)| Debt {
+            .map(|(index, owed)| Debt {
                 writer: self.members[*index].state.writer(tools),
-                placed: fence.placed().collect(),
+                placed: owed.placed.clone(),
             })
             .collect();
         let settlement = settle(&tools.pool, &debts).await?;
@@ -65,10 +61,10 @@ impl Turn<'_> {
         if read_back {
             tools.metrics.duplicates_prevented.inc_by(settlement.rows);
         }
-        for (index, fence) in owing {
+        for (index, owed) in owing {
             let state = &self.members[*index].state;
             if !state.machine.verified() && settlement.held.contains(&state.shard) {
-                place_fence(&tools.pool, state.writer(tools), fence).await?;
+                place_fence(&tools.pool, state.writer(tools), owed).await?;
             }
         }
         Ok(settlement.held)

@@ -12,10 +12,17 @@ impl Machine {
         {
             return Err(End::Foreign(found.fence.outbox));
         }
+        if let Some(found) = &found
+            && found.fence.generation > self.claim.generation
+        {
+            // Either a loss was declared that this instance has not heard of, or the database does
+            // not know of it any more. Declaring it finds out.
+            return Err(End::DatabaseWentBack);
+        }
         match (self.phase.clone(), found) {
             (Phase::TakingOver, found) => self.judge_take_over(found),
             (Phase::Doubting { at, .. }, None) if at > StreamSeq(0) => Err(End::StreamLost),
-            (Phase::Doubting { at, .. }, None) => Ok(Phase::Claiming { at }),
+            (Phase::Doubting { at, .. }, None) => Ok(Phase::Claiming { at, open: None }),
             (Phase::Doubting { .. }, Some(found)) if self.is_behind(&found) => Err(End::StreamLost),
             (
                 Phase::Doubting {
@@ -24,17 +31,25 @@ impl Machine {
                     on_its_way,
                 },
                 Some(found),
-            ) if found.at == at => self.judge_as_it_was(found, claimed, on_its_way),
+            ) if found.at == at => self.judge_as_it_was(&found, claimed, on_its_way),
             (Phase::Doubting { at, claimed, .. }, Some(found)) => {
-                self.judge_doubt(at, claimed, found)
+                self.judge_doubt(at, claimed, &found)
             }
             (phase, _) => Ok(phase),
         }
     }
 
-    /// Whether the database has recorded what lies behind the last batch of the stream.
+    /// Whether the database has recorded what lies behind the last batch of the stream, or an event
+    /// where the fence stands.
     fn is_behind(&self, found: &StoredFence) -> bool {
-        self.claim.verified && found.end() < self.claim.recorded
+        let claim = &self.claim;
+        claim.verified && (found.end() < claim.recorded || found.at == claim.event)
+    }
+
+    /// Whether the database does not know what it knew when the fence of an earlier lease was written.
+    fn has_forgotten(&self, found: &StoredFence) -> bool {
+        let is_earlier = found.fence.epoch < self.claim.epoch;
+        self.claim.verified && is_earlier && found.fence.settled > self.claim.recorded
     }
 
     fn judge_take_over(&mut self, found: Option<StoredFence>) -> Result<Phase, End> {
@@ -43,7 +58,8 @@ impl Machine {
             if claim.verified && claim.recorded > StreamSeq(0) {
                 return Err(End::StreamLost);
             }
-            return Ok(Phase::Claiming { at: StreamSeq(0) });
+            let at = StreamSeq(0);
+            return Ok(Phase::Claiming { at, open: None });
         };
         if claim.verified {
             if self.is_behind(&found) {
@@ -52,19 +68,19 @@ impl Machine {
             if found.fence.epoch >= claim.epoch {
                 return Err(End::Outrun);
             }
-            if found.fence.settled > claim.recorded {
+            if self.has_forgotten(&found) {
                 return Err(End::DatabaseWentBack);
             }
         }
         self.settled = found.fence.settled;
-        Ok(owed(found, false))
+        Ok(owed(&found, false))
     }
 
     /// The last fence stands where it stood: what was sent is not stored. If it is still on its way
     /// it is shut out by writing the own fence anew, so that its events can be given up.
     fn judge_as_it_was(
         &self,
-        found: StoredFence,
+        found: &StoredFence,
         claimed: bool,
         on_its_way: bool,
     ) -> Result<Phase, End> {
@@ -74,15 +90,21 @@ impl Machine {
             return Err(End::StreamLost);
         }
         Ok(match (claimed, on_its_way) {
-            (true, false) => Phase::Holding { at },
-            (true, true) => Phase::Claiming { at },
+            (true, false) => Phase::Holding {
+                at,
+                apart: !found.fence.announced.is_empty(),
+            },
+            (true, true) => Phase::Claiming { at, open: None },
             (false, _) => owed(found, false),
         })
     }
 
-    fn judge_doubt(&self, at: StreamSeq, claimed: bool, found: StoredFence) -> Result<Phase, End> {
+    fn judge_doubt(&self, at: StreamSeq, claimed: bool, found: &StoredFence) -> Result<Phase, End> {
         if found.at < at {
             return Err(End::StreamLost);
+        }
+        if self.has_forgotten(found) {
+            return Err(End::DatabaseWentBack);
         }
         match found.fence.epoch.cmp(&self.claim.epoch) {
             Ordering::Equal => Ok(owed(found, true)),
@@ -93,12 +115,19 @@ impl Machine {
     }
 }
 
-/// A fence was found whose events may still be pending in the database.
-fn owed(found: StoredFence, claimed: bool) -> Phase {
+/// A fence was found whose events may still be pending in the database, or may still be stored.
+fn owed(found: &StoredFence, claimed: bool) -> Phase {
     let at = found.at;
+    let open = found.announced();
     match (found.fence.events.is_empty(), claimed) {
-        (false, _) => Phase::Settling { found, claimed },
-        (true, true) => Phase::Holding { at },
-        (true, false) => Phase::Claiming { at },
+        _ if open.is_some() => Phase::Claiming { at, open },
+        (false, _) => Phase::Settling {
+            at,
+            owed: found.owed(),
+            claimed,
+            apart: false,
+        },
+        (true, true) => Phase::Holding { at, apart: false },
+        (true, false) => Phase::Claiming { at, open: None },
     }
 }

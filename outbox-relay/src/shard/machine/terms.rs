@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 #[cfg(doc)]
 use super::Machine;
-use crate::shard::fence::{Fence, StoredFence, StreamSeq};
+use crate::shard::fence::{Announced, Fence, Owed, StreamSeq};
 
 /// What the shell has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,15 @@ pub enum Todo {
     /// Read the shard's fence from the stream, then [`Machine::fence_read`].
     ReadFence,
     /// Delete the rows of these events and record them as published, then [`Machine::settled`].
-    Settle(StoredFence),
+    Settle(Owed),
+    /// Find out which of the announced events stand in the stream below the own fence at `to`, then
+    /// [`Machine::found`]. None of them can come any more.
+    Search {
+        /// The events.
+        announced: Announced,
+        /// The own fence, which shut out those that had not come.
+        to: StreamSeq,
+    },
     /// Write this fence alone, if the shard's last is still at `expect`; then
     /// [`Machine::answered`].
     WriteFence {
@@ -21,8 +29,9 @@ pub enum Todo {
         /// The fence to write.
         fence: Fence,
     },
-    /// Read rows and publish them with a fence from [`Machine::begin_batch`], then
-    /// [`Machine::answered`].
+    /// Read rows and publish them: in one batch behind a fence from [`Machine::begin_batch`], then
+    /// [`Machine::answered`]; or behind one from [`Machine::begin_announcement`], then
+    /// [`Machine::announced`] and, once each has been answered, [`Machine::stored_singly`].
     Publish,
     /// Nothing more: the shard is not this instance's to publish.
     End(End),

@@ -15,8 +15,14 @@ use tokio_util::sync::CancellationToken;
 struct Mood {
     /// What the server says is thrown away.
     deaf: bool,
+    /// What the server says is thrown away once the client has said this.
+    deaf_after: Option<&'static str>,
+    /// What the client says and has this in it is thrown away.
+    losing: Option<&'static str>,
     /// What the client says waits.
     holding: bool,
+    /// It does from when the client says this.
+    holding_from: Option<&'static str>,
     /// Who connects is sent away.
     closed: bool,
     /// In what the server says, the one is replaced by the other, of the same length.
@@ -26,7 +32,12 @@ struct Mood {
 #[derive(Default)]
 struct Seen {
     swallowed: u64,
+    lost: u64,
+    /// The client has said what makes the proxy deaf.
+    deafened: bool,
     held: usize,
+    /// What the server has said, as text.
+    said: String,
     cut: CancellationToken,
 }
 
@@ -60,6 +71,21 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.deaf = true);
     }
 
+    /// The same, from when the client says this.
+    pub(crate) fn swallow_answers_after(&self, text: &'static str) {
+        self.mood.send_modify(|mood| mood.deaf_after = Some(text));
+    }
+
+    /// From now on what the client says is lost if it has this in it.
+    pub(crate) fn lose_requests_with(&self, text: &'static str) {
+        self.mood.send_modify(|mood| mood.losing = Some(text));
+    }
+
+    /// How often something was.
+    pub(crate) fn lost(&self) -> u64 {
+        self.seen.lock().unwrap().lost
+    }
+
     pub(crate) fn swallowed(&self) -> u64 {
         self.seen.lock().unwrap().swallowed
     }
@@ -69,6 +95,16 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.holding = true);
     }
 
+    /// From when the client says this, it waits here, and what comes after it.
+    pub(crate) fn hold_requests_with(&self, text: &'static str) {
+        self.mood.send_modify(|mood| mood.holding_from = Some(text));
+    }
+
+    /// Whether the server has said this.
+    pub(crate) fn answered_with(&self, text: &str) -> bool {
+        self.seen.lock().unwrap().said.contains(text)
+    }
+
     /// How many bytes wait.
     pub(crate) fn held(&self) -> usize {
         self.seen.lock().unwrap().held
@@ -76,7 +112,10 @@ impl Proxy {
 
     /// What waits goes on its way.
     pub(crate) fn release_requests(&self) {
-        self.mood.send_modify(|mood| mood.holding = false);
+        self.mood.send_modify(|mood| {
+            mood.holding = false;
+            mood.holding_from = None;
+        });
     }
 
     /// Closes every connection, and sends away who connects, until [`Self::open`].
@@ -98,8 +137,14 @@ impl Proxy {
 
     /// Closes every connection; new ones work.
     pub(crate) fn cut(&self) {
-        self.mood.send_modify(|mood| mood.deaf = false);
-        std::mem::take(&mut self.seen.lock().unwrap().cut).cancel();
+        self.mood.send_modify(|mood| {
+            mood.deaf = false;
+            mood.deaf_after = None;
+            mood.losing = None;
+        });
+        let mut seen = self.seen.lock().unwrap();
+        seen.deafened = false;
+        std::mem::take(&mut seen.cut).cancel();
     }
 }
 
@@ -151,7 +196,17 @@ async fn requests(
             }
             changed = moods.changed() => if changed.is_err() { return },
         }
-        if moods.borrow().holding {
+        let mood = moods.borrow().clone();
+        let says =
+            |waiting: &[u8], text: Option<&str>| text.is_some_and(|text| contains(waiting, text));
+        if says(&waiting, mood.losing) {
+            seen.lock().unwrap().lost += 1;
+            waiting.clear();
+        }
+        if says(&waiting, mood.deaf_after) {
+            seen.lock().unwrap().deafened = true;
+        }
+        if mood.holding || says(&waiting, mood.holding_from) {
             seen.lock().unwrap().held = waiting.len();
         } else if to.write_all(&waiting).await.is_ok() {
             waiting.clear();
@@ -170,7 +225,13 @@ async fn answers(
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let mood = moods.borrow().clone();
-        if mood.deaf {
+        let deafened = {
+            let mut seen = seen.lock().unwrap();
+            let text = String::from_utf8_lossy(&buffer[..count]);
+            seen.said.push_str(&text);
+            seen.deafened
+        };
+        if mood.deaf || deafened {
             seen.lock().unwrap().swallowed += count as u64;
             continue;
         }
@@ -181,6 +242,11 @@ async fn answers(
             return;
         }
     }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    let mut windows = bytes.windows(text.len());
+    windows.any(|window| window == text.as_bytes())
 }
 
 fn replace(text: &mut [u8], old: &[u8], new: &[u8]) {

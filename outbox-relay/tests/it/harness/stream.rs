@@ -51,41 +51,32 @@ impl Stream {
         stream.cached_info().state.bytes
     }
 
-    /// All events, without fences.
+    /// All events, without fences. A fence that is rolled up meanwhile is not waited for: there is
+    /// a later one then, and the last message of all says that none is behind it.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        let mut stream = self.context.get_stream("EVENTS").await.unwrap();
-        let waiting = usize::try_from(stream.info().await.unwrap().state.messages).unwrap();
+        let mut events = Vec::new();
+        let stream = self.context.get_stream("EVENTS").await.unwrap();
+        if stream.cached_info().state.messages == 0 {
+            return events;
+        }
         let consumer = stream
             .create_consumer(OrderedConfig::default())
             .await
             .unwrap();
-        let messages = consumer.messages().await.unwrap();
-        messages
-            .take(waiting)
-            .map(|message| message.unwrap())
-            .filter(|message| {
-                // Fences and foreign messages are no events.
-                let id = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get("ce-id"));
-                std::future::ready(id.is_some())
-            })
-            .map(|message| {
-                let seq = message.info().unwrap().stream_sequence;
-                let headers = message.headers.clone().unwrap();
-                let text = |name: &str| headers.get(name).unwrap().as_str().to_owned();
-                let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
-                Event {
-                    seq,
-                    id: text("ce-id"),
-                    key: text("ce-subject"),
-                    n: body["n"].as_i64().unwrap_or(0),
-                    headers,
-                }
-            })
-            .collect()
-            .await
+        let mut messages = consumer.messages().await.unwrap();
+        loop {
+            let message = messages.next().await.unwrap().unwrap();
+            let info = message.info().unwrap();
+            let (seq, pending) = (info.stream_sequence, info.pending);
+            // Fences and foreign messages are no events.
+            let headers = message.headers.as_ref();
+            if headers.is_some_and(|headers| headers.get("ce-id").is_some()) {
+                events.push(event_of(seq, &message));
+            }
+            if pending == 0 {
+                return events;
+            }
+        }
     }
 
     /// The sequence of `n` of each key; fails if an event is there twice.
@@ -136,5 +127,18 @@ impl Stream {
         for (key, found) in numbers {
             assert!(found.iter().copied().eq(1..=count), "{key}: {found:?}");
         }
+    }
+}
+
+fn event_of(seq: u64, message: &async_nats::Message) -> Event {
+    let headers = message.headers.clone().unwrap();
+    let text = |name: &str| headers.get(name).unwrap().as_str().to_owned();
+    let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+    Event {
+        seq,
+        id: text("ce-id"),
+        key: text("ce-subject"),
+        n: body["n"].as_i64().unwrap_or(0),
+        headers,
     }
 }
