@@ -91,10 +91,11 @@ pub struct Metrics {
     pub announced: IntCounter,
     /// `outbox_batch_size`: events a batch, or behind the fences that announced them together.
     pub batch_size: Histogram,
-    /// `outbox_fenced_total`: batches and fences refused because another came in between.
+    /// `outbox_fenced_total`: batches, fences and announced events refused because another fence came
+    /// in between.
     pub fenced: IntCounter,
-    /// `outbox_duplicates_prevented_total`: pending events that a fence read back showed to be in
-    /// the stream already, and that were therefore not sent again.
+    /// `outbox_duplicates_prevented_total`: pending events that a fence read back, or a look for what
+    /// was announced, showed to be in the stream already, and that were therefore not sent again.
     pub duplicates_prevented: IntCounter,
     /// `outbox_reconciled_total`: events that `verify` published again or settled because stream
     /// and database did not agree.

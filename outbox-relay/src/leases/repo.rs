@@ -1,9 +1,10 @@
 //! The leases' SQL. The database's clock alone decides; every write is guarded by owner and epoch.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use shared::shard::Shard;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::shard::fence::{Epoch, StreamSeq};
@@ -135,6 +136,7 @@ pub async fn take(
     lease: Duration,
     count: usize,
 ) -> sqlx::Result<Vec<Lease>> {
+    let mut transaction = pool.begin().await?;
     let rows = sqlx::query!(
         r#"with free as (
                select shard from outbox_shards
@@ -147,26 +149,52 @@ pub async fn take(
                lease_until = statement_timestamp() + $2::bigint * interval '1 millisecond'
            from free
            where s.shard = free.shard
-           returning s.shard as "shard: Shard", s.epoch, s.generation, s.low_id,
-               s.fence_seq, coalesce((
-                   select max(p.stream_seq) from outbox_published p
-                   where p.shard = s.shard and p.generation = s.generation), 0) as "event!""#,
+           returning s.shard as "shard: Shard", s.epoch, s.generation, s.low_id, s.fence_seq"#,
         owner,
         millis(lease),
         i64::try_from(count).unwrap_or(i64::MAX)
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let shards: Vec<i16> = rows.iter().map(|row| row.shard.number()).collect();
+    let events = last_recorded(&mut transaction, &shards).await?;
+    transaction.commit().await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let event = events.get(&row.shard).copied().unwrap_or_default();
+            Lease {
+                shard: row.shard,
+                epoch: Epoch(row.epoch),
+                generation: row.generation,
+                recorded: StreamSeq::from_db(row.fence_seq).max(event),
+                event,
+                low_id: row.low_id,
+            }
+        })
+        .collect())
+}
+
+/// The highest position of an event that is recorded for each shard in the generation that it was
+/// verified for. Asked when the leases are locked already: whoever had them may have settled right
+/// before, which the statement that took them did not see.
+async fn last_recorded(
+    connection: &mut PgConnection,
+    shards: &[i16],
+) -> sqlx::Result<HashMap<Shard, StreamSeq>> {
+    let rows = sqlx::query!(
+        r#"select s.shard as "shard: Shard", (
+               select max(p.stream_seq) from outbox_published p
+               where p.shard = s.shard and p.generation = s.generation) as seq
+           from outbox_shards s
+           where s.shard = any($1)"#,
+        shards
+    )
+    .fetch_all(connection)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Lease {
-            shard: row.shard,
-            epoch: Epoch(row.epoch),
-            generation: row.generation,
-            recorded: StreamSeq::from_db(row.fence_seq.max(row.event)),
-            event: StreamSeq::from_db(row.event),
-            low_id: row.low_id,
-        })
+        .filter_map(|row| Some((row.shard, StreamSeq::from_db(row.seq?))))
         .collect())
 }
 

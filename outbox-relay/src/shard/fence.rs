@@ -92,6 +92,15 @@ pub struct Fence {
     /// The fence that announced them first; 0 if that is this one.
     #[serde(default, skip_serializing_if = "StreamSeq::is_zero")]
     pub behind: StreamSeq,
+    /// The stream's maximum age when it announced them, in ms; 0 if it was not said. It may be raised
+    /// later, which brings nothing back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_age_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Events of which some may stand in the stream: each was sent on the condition that a certain fence
@@ -199,6 +208,7 @@ mod tests {
             ],
             announced: Vec::new(),
             behind: StreamSeq(0),
+            max_age_ms: 0,
         };
         let text = serde_json::to_string(&fence).unwrap();
         assert!(text.contains(r#""events":[[1,"00000000-0000-0000-0000-000000000001"],[5,"#));
@@ -227,6 +237,7 @@ mod tests {
                 events: vec![EventRef(1, Uuid::nil()), EventRef(2, Uuid::nil())],
                 announced: Vec::new(),
                 behind: StreamSeq(0),
+                max_age_ms: 0,
             },
         );
         let places: Vec<u64> = stored.owed().placed.iter().map(|(_, seq)| seq.0).collect();

@@ -1,5 +1,7 @@
 //! Questions to the stream: what it is like, and a shard's last fence.
 
+use std::time::Duration;
+
 use async_nats::jetstream;
 use async_nats::jetstream::context::CreateStreamErrorKind;
 use async_nats::jetstream::stream::{Config, Info};
@@ -122,7 +124,7 @@ pub async fn look_behind(
             let announced = &found.fence.announced;
             announced.iter().any(|event| event.1.to_string() == id)
         }),
-        None => has_expired(broker, found.time).await?,
+        None => has_expired(broker, found).await?,
     };
     if is_there {
         found.seen = recorded;
@@ -130,9 +132,10 @@ pub async fn look_behind(
     Ok(())
 }
 
-/// Whether what was stored after that time has outlived the stream's maximum age. Fences do not
-/// expire, and the stream's other limits take an older fence before a younger event.
-async fn has_expired(broker: &Broker, time: Option<OffsetDateTime>) -> Result<bool, BrokerError> {
+/// Whether what a fence announced may have outlived the stream's maximum age, as it is now or was
+/// then. Fences do not expire, and the stream's other limits take an older fence before a younger
+/// event.
+async fn has_expired(broker: &Broker, fence: &StoredFence) -> Result<bool, BrokerError> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(with = "time::serde::rfc3339")]
@@ -148,8 +151,11 @@ async fn has_expired(broker: &Broker, time: Option<OffsetDateTime>) -> Result<bo
     let answer: Answer = broker
         .ask(&format!("STREAM.INFO.{STREAM}"), &question)
         .await?;
-    let max_age = std::time::Duration::from_nanos(answer.config.max_age);
-    Ok(!max_age.is_zero() && time.is_some_and(|time| time + max_age <= answer.ts))
+    let then = Duration::from_millis(fence.fence.max_age_ms);
+    let now = Duration::from_nanos(answer.config.max_age);
+    let max_age = [then, now].into_iter().filter(|age| !age.is_zero()).min();
+    let ends = max_age.and_then(|max_age| Some(fence.time? + max_age));
+    Ok(ends.is_some_and(|ends| ends <= answer.ts))
 }
 
 /// The event's id among a message's headers.

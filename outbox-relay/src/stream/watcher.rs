@@ -44,6 +44,8 @@ pub struct Facts {
     /// Whether there is one replica of it: then the server keeps a batch in files until its end, and
     /// looks at each message by itself, also if others are on their way.
     pub single_replica: bool,
+    /// How long it keeps an event, in ms.
+    pub max_age_ms: u64,
 }
 
 /// Whether the stream can be published to.
@@ -160,6 +162,7 @@ impl Watcher {
             max_payload: max_payload(server.max_payload, &info),
             renew_below: renew_below(&info),
             single_replica: info.config.num_replicas == 1,
+            max_age_ms: u64::try_from(info.config.max_age.as_millis()).unwrap_or(u64::MAX),
         })
     }
 

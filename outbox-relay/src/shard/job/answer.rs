@@ -5,7 +5,7 @@ use shared::shard::Shard;
 use super::Turn;
 use super::member::{Company, JobEnd, Sending};
 use crate::metrics::FailureKind;
-use crate::shard::machine::Answer;
+use crate::shard::machine::{Answer, Todo};
 use crate::stream::error::{Refusal, classify};
 use crate::stream::publisher::Published;
 
@@ -29,6 +29,7 @@ impl Turn<'_> {
             };
             member.state.machine.answered(told, sending.events());
             match refusal {
+                None if matches!(member.state.machine.todo(), Todo::End(_)) => {}
                 None => {
                     if !sending.rows.is_empty() {
                         member.state.wary = false;

@@ -70,6 +70,8 @@ impl Turn<'_> {
             self.rest(&served);
         }
         for member in self.members.iter_mut() {
+            // By the next turn it may be too late for it.
+            member.state.machine.search_failed();
             member.end.get_or_insert(JobEnd::More);
         }
         sent

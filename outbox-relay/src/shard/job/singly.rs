@@ -13,7 +13,7 @@ use super::member::{Company, JobEnd, Sending};
 use crate::batch::message::Message;
 use crate::batch::way::Way;
 use crate::config::AnnouncePolicy;
-use crate::shard::fence::StreamSeq;
+use crate::shard::fence::{Fence, StreamSeq};
 use crate::shard::machine::{Answer, Todo};
 use crate::stream::error::Refusal;
 use crate::stream::publisher::{Published, fence_message, make_conditional};
@@ -130,7 +130,17 @@ impl Turn<'_> {
         let mut messages = Vec::with_capacity(sendings.len());
         for sending in sendings {
             let state = &self.members[sending.member].state;
-            let announcing = || state.machine.begin_announcement(sending.events());
+            let announcing = || {
+                let (expect, fence) = state.machine.begin_announcement(sending.events())?;
+                let max_age_ms = self.facts.max_age_ms;
+                Some((
+                    expect,
+                    Fence {
+                        max_age_ms,
+                        ..fence
+                    },
+                ))
+            };
             let fence = match &sending.alone {
                 Some(fence) => Some((sending.expect, fence.clone())),
                 None => announcing(),
@@ -200,6 +210,10 @@ impl Turn<'_> {
             }
             let machine = &mut self.members[sending.member].state.machine;
             machine.stored_singly(*fence, placed);
+            if refusal == Some(Refusal::Stale) {
+                // Another has the shard, or the server does not do what this way takes.
+                self.members[sending.member].state.wary = true;
+            }
             self.after_answer(sending, refusal, false);
         }
         self.tools.metrics.announced.inc_by(stored.len() as u64);

@@ -383,6 +383,7 @@ impl Machine {
             events,
             announced: Vec::new(),
             behind: StreamSeq(0),
+            max_age_ms: 0,
         }
     }
 }

@@ -26,6 +26,7 @@ fn stored(at: u64, epoch: i64, settled: u64, ids: &[i64]) -> StoredFence {
         events: ids.iter().copied().map(event).collect(),
         announced: Vec::new(),
         behind: StreamSeq(0),
+        max_age_ms: 0,
     };
     StoredFence::new(StreamSeq(at), fence)
 }
