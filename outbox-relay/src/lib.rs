@@ -110,6 +110,7 @@ pub async fn run_with(
         fsync: FsyncCheck::new(config.fsync.clone())?,
         metrics: metrics.clone(),
         status: status_sender,
+        warned_of: None,
         look_now,
         fatal: fatal.clone(),
     };

@@ -5,6 +5,7 @@ mod audit;
 #[cfg(test)]
 mod audit_tests;
 mod backlog;
+mod copies;
 mod counters;
 mod ledger;
 mod producer;
@@ -12,6 +13,7 @@ mod stream;
 
 pub use audit::{Audit, Faults, Verdict, Wait};
 pub use backlog::{Backlog, pending_now};
+pub use copies::differing_copies;
 pub use counters::Counters;
 pub use ledger::{Entry, Standing, read_ledger};
 pub use producer::{Pace, Produced, Producer, ProducerPlan};

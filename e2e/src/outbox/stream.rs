@@ -17,6 +17,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The server forgets the consumer after this, should nobody come back for it.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_mins(1);
 
+pub(super) type Reader = jetstream::consumer::Consumer<pull::Config>;
+
 /// A message of the stream.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -29,7 +31,7 @@ pub struct Message {
 }
 
 /// What a message is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum MessageKind {
     /// A relay's fence.
     Fence,
@@ -52,25 +54,38 @@ pub enum MessageKind {
 /// NATS refuses, breaks off, or gives fewer messages than it says it has.
 pub async fn read_whole_stream(
     client: &async_nats::Client,
+    take: impl FnMut(Message),
+) -> Result<u64> {
+    let stream = stream(client).await?;
+    let consumer = reader(&stream).await?;
+    let held = stream.cached_info().state.messages;
+    read_all(&consumer, held, take).await
+}
+
+pub(super) async fn stream(client: &async_nats::Client) -> Result<jetstream::stream::Stream> {
+    let context = jetstream::new(client.clone());
+    let stream = context.get_stream(STREAM).await;
+    stream.context("there is no stream EVENTS")
+}
+
+pub(super) async fn reader(stream: &jetstream::stream::Stream) -> Result<Reader> {
+    let consumer = stream.create_consumer(pull::Config {
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::None,
+        inactive_threshold: CONSUMER_IDLE_MAX,
+        memory_storage: true,
+        num_replicas: 1,
+        ..Default::default()
+    });
+    consumer.await.context("the stream cannot be read")
+}
+
+/// Reads so many messages.
+pub(super) async fn read_all(
+    consumer: &Reader,
+    held: u64,
     mut take: impl FnMut(Message),
 ) -> Result<u64> {
-    let context = jetstream::new(client.clone());
-    let stream = context
-        .get_stream(STREAM)
-        .await
-        .context("there is no stream EVENTS")?;
-    let held = stream.cached_info().state.messages;
-    let consumer = stream
-        .create_consumer(pull::Config {
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            inactive_threshold: CONSUMER_IDLE_MAX,
-            memory_storage: true,
-            num_replicas: 1,
-            ..Default::default()
-        })
-        .await
-        .context("the stream cannot be read")?;
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(MESSAGES_A_PULL)

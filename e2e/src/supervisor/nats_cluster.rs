@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::child::Child;
 use super::nats::{NatsAddresses, Node, addresses, connect, users};
+use super::nats_monitor::NatsMonitor;
 use super::ports::{free_ports, loopback};
 use super::postgres::Durability;
 use super::run_dir::RunDir;
@@ -25,6 +26,8 @@ pub struct NatsCluster {
     pub nodes: Vec<Child>,
     /// Where they are reached: all of them in each list.
     pub addresses: NatsAddresses,
+    /// What each says of itself.
+    pub monitors: Vec<NatsMonitor>,
 }
 
 impl NatsCluster {
@@ -38,8 +41,9 @@ impl NatsCluster {
         nodes: usize,
         durability: Durability,
     ) -> Result<Self> {
-        let ports = free_ports(nodes * 2)?;
-        let (clients, routes) = ports.split_at(nodes);
+        let ports = free_ports(nodes * 3)?;
+        let (clients, others) = ports.split_at(nodes);
+        let (routes, monitors) = others.split_at(nodes);
         let users = users();
         let common = Node {
             server,
@@ -50,14 +54,19 @@ impl NatsCluster {
         let nodes = (0..nodes)
             .map(|nth| {
                 let name = format!("nats-{}", nth + 1);
-                let cluster = cluster_block(routes, nth);
-                Ok(Child::start(common.spec(&name, clients[nth], &cluster)?))
+                let monitor = format!("http: \"{}\"\n", loopback(monitors[nth]));
+                let more = cluster_block(routes, nth) + &monitor;
+                Ok(Child::start(common.spec(&name, clients[nth], &more)?))
             })
             .collect::<Result<Vec<_>>>()?;
         try_join_all(nodes.iter().map(Child::ready)).await?;
         let cluster = Self {
             nodes,
             addresses: addresses(clients, &users),
+            monitors: monitors
+                .iter()
+                .map(|port| NatsMonitor::new(loopback(*port)))
+                .collect(),
         };
         cluster.leader_elected().await?;
         Ok(cluster)
@@ -96,8 +105,11 @@ fn cluster_block(ports: &[u16], nth: usize) -> String {
 pub struct Replicas {
     /// The server that leads.
     pub leader: String,
-    /// How many servers have all of the stream, the leader among them.
+    /// How many servers have all of the leader's log, the leader among them. That is not to have all
+    /// of the stream: see [`NatsMonitor`].
     pub current: usize,
+    /// The stream's last position.
+    pub last_seq: u64,
 }
 
 impl Replicas {
@@ -119,6 +131,7 @@ impl Replicas {
         Ok(Self {
             leader: cluster.leader.context("no leader")?,
             current: 1 + cluster.replicas.iter().filter(current).count(),
+            last_seq: stream.cached_info().state.last_sequence,
         })
     }
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::child::Child;
 use super::nats::{Nats, NatsAddresses, NatsPorts};
 use super::nats_cluster::NatsCluster;
+use super::nats_monitor::NatsMonitor;
 use super::ports::{free_ports, loopback};
 use super::postgres::{Durability, Postgres};
 use super::run_dir::RunDir;
@@ -52,6 +53,8 @@ pub struct Relays {
     pub nats: Vec<Child>,
     /// Where they are reached.
     pub nats_addresses: NatsAddresses,
+    /// What each node of a cluster says of itself.
+    pub nats_monitors: Vec<NatsMonitor>,
     /// Postgres, with the schema in it.
     pub postgres: Postgres,
     ops_ports: Vec<u16>,
@@ -78,19 +81,20 @@ impl Relays {
         migrate(&postgres).await?;
         let server = NatsServer::provision(&tools)?;
         let durability = options.broker_durability;
-        let (nats, nats_addresses, staged) = if options.nats_nodes == 1 {
+        let (nats, nats_addresses, nats_monitors, staged) = if options.nats_nodes == 1 {
             let nats =
                 Nats::start(&server, &run_dir, nats_ports, durability, options.staging).await?;
-            (vec![nats.child], nats.addresses, nats.staged)
+            (vec![nats.child], nats.addresses, vec![], nats.staged)
         } else {
             let nodes = options.nats_nodes;
             let cluster = NatsCluster::start(&server, &run_dir, nodes, durability).await?;
-            (cluster.nodes, cluster.addresses, None)
+            (cluster.nodes, cluster.addresses, cluster.monitors, None)
         };
         Ok(Self {
             relays: vec![],
             nats,
             nats_addresses,
+            nats_monitors,
             postgres,
             ops_ports: ports,
             options,

@@ -3,4 +3,5 @@
 pub mod entity;
 pub mod message;
 pub mod repo;
+pub mod room;
 pub mod way;

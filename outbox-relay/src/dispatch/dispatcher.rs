@@ -13,6 +13,7 @@ use super::slots::{Slots, Start};
 use crate::backlog::floor::ReadFrom;
 use crate::batch::entity::BatchLimit;
 use crate::batch::repo::with_rows;
+use crate::batch::room::Room;
 use crate::error::{Fatal, database_sentence};
 use crate::leases::holdings::Holdings;
 use crate::leases::keeper::Order;
@@ -264,12 +265,14 @@ impl Dispatcher {
         let joint = members.iter().all(all);
         self.joint += usize::from(joint);
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
+        let room = self.room(&facts);
         self.life.spawn_task("shards' turn", async move {
             let turn = Turn {
                 members: &mut members,
                 publisher: &mut publisher,
                 tools: &tools,
                 facts: &facts,
+                room,
             };
             let sent = turn.run().await;
             let _ = done
@@ -307,12 +310,14 @@ impl Dispatcher {
             })
             .collect();
         let (tools, done) = (self.tools.clone(), self.done.0.clone());
+        let room = self.room(&facts);
         self.life.spawn_task("verification", async move {
             let verification = Verification {
                 members: &mut members,
                 publisher: &mut publisher,
                 tools: &tools,
                 facts: &facts,
+                room,
                 stop: &stop,
             };
             let end = verification.run().await;
@@ -327,6 +332,10 @@ impl Dispatcher {
                 })
                 .await;
         });
+    }
+
+    fn room(&self, facts: &Facts) -> Room {
+        Room::of(&self.tools.config, facts.single_replica, self.slots.len())
     }
 
     fn fresh_state(&self, lease: &Lease, facts: &Facts) -> ShardState {

@@ -11,6 +11,10 @@ use crate::config::StreamConfig;
 /// Atomic batches came with this version.
 const SERVER_VERSION_MIN: (u64, u64) = (2, 12);
 
+/// From this version on, what a relay sends to a stream with several replicas does not make their
+/// copies differ (ADR 125).
+const REPLICAS_VERSION_MIN: (u64, u64) = (2, 15);
+
 /// The member of the stream's metadata that names the outbox it belongs to.
 pub const OUTBOX_METADATA: &str = "fogline.outbox";
 
@@ -90,10 +94,24 @@ pub fn wanted(config: &StreamConfig, outbox: Uuid) -> Config {
 /// # Errors
 /// It is not.
 pub fn check_server(version: &str) -> Result<(), Unfit> {
+    if is_at_least(version, SERVER_VERSION_MIN) {
+        return Ok(());
+    }
+    Err(Unfit::OldServer(version.to_owned()))
+}
+
+/// Whether the copies of a stream with several replicas are safe from what this relay sends, while a
+/// node is brought up under load (ADR 125).
+#[must_use]
+pub fn keeps_copies_alike(version: &str) -> bool {
+    is_at_least(version, REPLICAS_VERSION_MIN)
+}
+
+fn is_at_least(version: &str, least: (u64, u64)) -> bool {
     let mut numbers = version.split(['.', '-']).map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= SERVER_VERSION_MIN => Ok(()),
-        _ => Err(Unfit::OldServer(version.to_owned())),
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= least,
+        _ => false,
     }
 }
 
@@ -199,6 +217,7 @@ mod tests {
     #[test]
     fn old_servers_are_refused_and_new_ones_are_not() {
         assert!(check_server("2.12.0").is_ok());
+        assert!(!keeps_copies_alike("2.14.10") && keeps_copies_alike("2.15.0"));
         assert!(check_server("2.15.1").is_ok());
         assert!(check_server("2.12.0-RC.1").is_ok());
         assert!(check_server("3.0.0").is_ok());

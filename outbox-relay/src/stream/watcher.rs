@@ -14,7 +14,7 @@ use super::broker::Broker;
 use super::error::BrokerError;
 use super::fsync::FsyncCheck;
 use super::repo;
-use super::settings::{Unfit, check_server, check_stream, wanted};
+use super::settings::{Unfit, check_server, check_stream, keeps_copies_alike, wanted};
 use crate::config::StreamConfig;
 use crate::error::Fatal;
 use crate::identity::entity::{Identity, Sighting};
@@ -74,6 +74,8 @@ pub struct Watcher {
     pub metrics: Metrics,
     /// Where it tells.
     pub status: watch::Sender<Status>,
+    /// The version of a server that was warned of.
+    pub warned_of: Option<String>,
     /// It looks at once when this is notified.
     pub look_now: Arc<Notify>,
     /// Where a reason to end is left.
@@ -156,14 +158,29 @@ impl Watcher {
         let seen = sighting(&info)?;
         let generation = self.compare(&known, &seen).await?;
         let server = self.broker.client.server_info();
+        let single_replica = info.config.num_replicas == 1;
+        if !single_replica && !keeps_copies_alike(&server.version) {
+            self.warn_of(server.version);
+        }
         Ok(Facts {
             outbox: known.outbox,
             generation,
             max_payload: max_payload(server.max_payload, &info),
             renew_below: renew_below(&info),
-            single_replica: info.config.num_replicas == 1,
+            single_replica,
             max_age_ms: u64::try_from(info.config.max_age.as_millis()).unwrap_or(u64::MAX),
         })
+    }
+
+    /// Once for each version.
+    fn warn_of(&mut self, version: String) {
+        if self.warned_of.as_ref() != Some(&version) {
+            tracing::warn!(
+                "nats-server {version}: copies of a stream with several replicas can come to differ \
+                 when a node is brought up under load; use 2.15 or later"
+            );
+            self.warned_of = Some(version);
+        }
     }
 
     async fn check_server(&mut self) -> Result<(), Trouble> {

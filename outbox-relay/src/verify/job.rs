@@ -11,8 +11,8 @@ use super::repo::{
     Lives, Missing, Walk, count, lives, next_missing, pass, place, recorded, waiting,
 };
 use super::scan::{Scan, Stretch};
-use crate::batch::entity::Row;
 use crate::batch::repo::{Debt, settle};
+use crate::batch::room::Room;
 use crate::error::chain;
 use crate::metrics::FailureKind;
 use crate::shard::fence::{EventRef, StreamSeq};
@@ -51,6 +51,8 @@ pub struct Verification<'a> {
     pub tools: &'a Tools,
     /// What is known of the stream.
     pub facts: &'a Facts,
+    /// What a batch may hold.
+    pub room: Room,
     /// Cancelled when shards have to be handed over.
     pub stop: &'a CancellationToken,
 }
@@ -263,12 +265,13 @@ impl Verification<'_> {
             let (rows, next) = next_missing(&tools.pool, shard, missing, walk, limit).await?;
             let Some(next) = next else { return Ok(()) };
             walk = next;
-            for rows in by_bytes(&rows, tools.config.batch_bytes_max) {
+            for rows in self.room.cut(&rows) {
                 let turn = Turn {
                     members: std::slice::from_mut(&mut self.members[index]),
                     publisher: self.publisher,
                     tools,
                     facts: self.facts,
+                    room: self.room,
                 };
                 if !turn.republish(rows).await {
                     return Err(Trouble::Broker(BrokerError::Away(
@@ -296,21 +299,4 @@ impl Verification<'_> {
         }
         Ok(())
     }
-}
-
-/// Cuts rows into batches of about `bytes_max` bytes of payload, at least one row each.
-fn by_bytes(rows: &[Row], bytes_max: i64) -> Vec<&[Row]> {
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let (mut batches, mut from, mut bytes) = (Vec::new(), 0, 0);
-    for (index, row) in rows.iter().enumerate() {
-        if index > from && bytes + row.payload.len() > bytes_max {
-            batches.push(&rows[from..index]);
-            (from, bytes) = (index, 0);
-        }
-        bytes += row.payload.len();
-    }
-    if from < rows.len() {
-        batches.push(&rows[from..]);
-    }
-    batches
 }

@@ -8,7 +8,6 @@ use super::Turn;
 use super::member::{Company, JobEnd, Sending};
 use crate::batch::entity::{Row, sendable};
 use crate::batch::repo::{Wanted, next_rows};
-use crate::config::BATCH_MESSAGES_MAX;
 use crate::shard::machine::Todo;
 
 impl Turn<'_> {
@@ -34,6 +33,9 @@ impl Turn<'_> {
                 _ => {}
             }
         }
+        // Who has no place in this batch has one in the next.
+        sendings.truncate(self.room.messages);
+        readers.truncate((self.room.messages - sendings.len()) / 2);
         let places = sendings.len() + readers.len();
         self.read_rows(&readers, places, &mut sendings).await;
         sendings
@@ -43,8 +45,7 @@ impl Turn<'_> {
         if readers.is_empty() {
             return;
         }
-        let messages = usize::try_from(BATCH_MESSAGES_MAX).unwrap_or(usize::MAX);
-        let each = ((messages - places) / places).max(1);
+        let each = ((self.room.messages - places) / places).max(1);
         let wanted: Vec<Wanted> = readers
             .iter()
             .map(|index| {
@@ -57,11 +58,11 @@ impl Turn<'_> {
                 }
             })
             .collect();
-        let count = i64::try_from(readers.len()).unwrap_or(i64::MAX);
-        let bytes_each = self.tools.config.batch_bytes_max / count;
+        let bytes_each = self.room.bytes_each(readers.len());
+        let bytes_read = i64::try_from(bytes_each).unwrap_or(i64::MAX);
         let mut by_shard: HashMap<Shard, Vec<Row>> = HashMap::new();
         let tools = self.tools;
-        match next_rows(&tools.pool, &tools.owner, &wanted, bytes_each).await {
+        match next_rows(&tools.pool, &tools.owner, &wanted, bytes_read).await {
             Ok(rows) => {
                 for (shard, row) in rows {
                     by_shard.entry(shard).or_default().push(row);
@@ -75,20 +76,25 @@ impl Turn<'_> {
                 return;
             }
         }
+        let mut batch = self.room.begin(out.len());
         for (index, wanted) in readers.iter().zip(wanted) {
-            let rows = by_shard.remove(&wanted.shard).unwrap_or_default();
+            let mut rows = by_shard.remove(&wanted.shard).unwrap_or_default();
             if rows.is_empty() {
                 self.members[*index].end = Some(JobEnd::Idle);
-            } else {
-                out.extend(self.sending(*index, rows, wanted.limit).await);
+                continue;
+            }
+            let full = rows.len() >= wanted.limit;
+            let (taken, more) = batch.take(&rows, bytes_each);
+            rows.truncate(taken);
+            if !rows.is_empty() {
+                out.extend(self.sending(*index, rows, full || more).await);
             }
         }
     }
 
     /// The rows up to the first that cannot be published; if that is the first, it is a dead
     /// letter, and the shard sends nothing in this batch.
-    async fn sending(&mut self, index: usize, mut rows: Vec<Row>, limit: usize) -> Option<Sending> {
-        let full = rows.len() >= limit;
+    async fn sending(&mut self, index: usize, mut rows: Vec<Row>, full: bool) -> Option<Sending> {
         let count = match sendable(&rows, self.facts.max_payload) {
             Ok(count) => count,
             Err(why) => {

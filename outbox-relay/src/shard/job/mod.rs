@@ -20,6 +20,7 @@ use shared::shard::Shard;
 pub use self::member::{Company, JobEnd, Member, ShardState};
 pub use self::tools::Tools;
 use super::machine::{End, Remedy, Todo};
+use crate::batch::room::Room;
 use crate::error::{chain, database_sentence};
 use crate::leases::repo::holds;
 use crate::metrics::FailureKind;
@@ -44,6 +45,8 @@ pub struct Turn<'a> {
     pub tools: &'a Tools,
     /// What is known of the stream.
     pub facts: &'a Facts,
+    /// What a batch may hold.
+    pub room: Room,
 }
 
 impl Turn<'_> {
@@ -115,11 +118,17 @@ impl Turn<'_> {
             for (index, found) in reads {
                 let machine = &mut self.members[index].state.machine;
                 match found {
-                    Ok((_, false)) if machine.verified() => {
+                    Ok((found, false)) if machine.verified() => {
+                        self.say_what_was_found(index, found.as_ref());
                         let end = self.end(index, End::StreamLost).await;
                         self.members[index].end = Some(end);
                     }
-                    Ok((found, _)) => machine.fence_read(found),
+                    Ok((found, _)) => {
+                        machine.fence_read(found.clone());
+                        if let Todo::End(End::StreamLost | End::DatabaseWentBack) = machine.todo() {
+                            self.say_what_was_found(index, found.as_ref());
+                        }
+                    }
                     Err(error) => self.pause_for_broker(index, &error),
                 }
             }
@@ -177,6 +186,21 @@ impl Turn<'_> {
                 JobEnd::Pause
             }
         }
+    }
+
+    /// Of a fence that shows a loss: where it stands in the stream, where its batch ends, and what the
+    /// database has recorded.
+    fn say_what_was_found(&self, index: usize, found: Option<&StoredFence>) {
+        let state = &self.members[index].state;
+        tracing::warn!(
+            outbox.shard = %state.shard,
+            fence.seq = found.map(|fence| fence.at.0),
+            fence.end = found.map(|fence| fence.end().0),
+            fence.epoch = found.map(|fence| fence.fence.epoch.0),
+            lease.epoch = state.machine.epoch().0,
+            recorded.seq = state.machine.recorded().0,
+            "the shard's fence in the stream does not fit what the database has recorded"
+        );
     }
 
     fn pause_for_broker(&mut self, index: usize, error: &BrokerError) {
