@@ -1,5 +1,7 @@
-//! The batches' SQL: which shards have rows, a shard's next rows, and the one statement that
-//! takes published rows out of the outbox.
+//! The batches' SQL: shards' next rows, and the one statement that takes published rows out of the
+//! outbox.
+
+use std::collections::HashMap;
 
 use shared::ids::EventId;
 use shared::shard::Shard;
@@ -13,31 +15,6 @@ use crate::backlog::floor::ReadFrom;
 use crate::backlog::repo::Columns;
 use crate::leases::repo::Writer;
 use crate::shard::fence::{Epoch, EventRef, StreamSeq};
-
-/// Of these shards, those with a waiting row that is not of a blocked key.
-pub async fn with_rows(pool: &PgPool, shards: &[(Shard, ReadFrom)]) -> sqlx::Result<Vec<Shard>> {
-    let columns = Columns::of(shards.iter().map(|(shard, from)| (*shard, from)));
-    sqlx::query_scalar!(
-        r#"select s.shard as "shard!: Shard"
-           from (select coalesce(bool_and(not pg_visible_in_snapshot(
-                            x::text::xid8, pg_current_snapshot())), true) as holds
-                 from unnest($4::bigint[]) x) floor,
-                unnest($1::smallint[], $2::bigint[], $3::bigint[]) as s (shard, low_id, floor_id)
-           where exists (
-               select from outbox_events e
-               where e.shard = s.shard
-                 and e.id > case when floor.holds then s.floor_id else s.low_id end
-                 and not exists (
-                     select from outbox_dead d
-                     where d.shard = e.shard and d.key = e.key and d.blocks_key))"#,
-        &columns.shards,
-        &columns.low_ids,
-        &columns.floor_ids,
-        &columns.witnesses
-    )
-    .fetch_all(pool)
-    .await
-}
 
 /// Which rows of a shard to read.
 #[derive(Clone, Debug)]
@@ -61,6 +38,9 @@ pub async fn next_rows(
     wanted: &[Wanted],
     bytes_max: i64,
 ) -> sqlx::Result<Vec<(Shard, Row)>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let columns = Columns::of(wanted.iter().map(|w| (w.shard, &w.from)));
     let limits: Vec<i64> = wanted
         .iter()
@@ -124,6 +104,16 @@ pub async fn next_rows(
             (shard, row)
         })
         .collect())
+}
+
+/// What [`next_rows`] gives, by shard.
+#[must_use]
+pub fn by_shard(rows: Vec<(Shard, Row)>) -> HashMap<Shard, Vec<Row>> {
+    let mut found: HashMap<Shard, Vec<Row>> = HashMap::new();
+    for (shard, row) in rows {
+        found.entry(shard).or_default().push(row);
+    }
+    found
 }
 
 /// Those of a shard's events that still wait, each with its subject.

@@ -9,10 +9,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::slots::{Slots, Start};
+use super::slots::{LOOK_BYTES, LOOK_ROWS, Slots, Start};
 use crate::backlog::floor::ReadFrom;
 use crate::batch::entity::BatchLimit;
-use crate::batch::repo::with_rows;
+use crate::batch::repo::{Wanted, by_shard, next_rows};
 use crate::batch::room::Room;
 use crate::error::{Fatal, database_sentence};
 use crate::leases::holdings::Holdings;
@@ -197,23 +197,29 @@ impl Dispatcher {
         }
     }
 
-    /// Asks the outbox, in one query, which idle shards have rows.
+    /// Asks the outbox, in one query, which idle shards have rows, and reads them if they are few.
     async fn look(&mut self) {
         self.look_wanted = false;
         self.last_look = Instant::now();
         self.slots.pass_over_running();
-        let shards: Vec<(Shard, ReadFrom)> = self
-            .slots
-            .idle()
-            .map(|shard| (shard, self.holdings.read_from(shard)))
-            .collect();
-        let found = if shards.is_empty() || self.facts().is_none() {
-            false
-        } else {
-            match with_rows(&self.tools.pool, &shards).await {
-                Ok(waiting) => {
-                    self.slots.enqueue(&waiting);
-                    !waiting.is_empty()
+        let wanted = |state: &ShardState| Wanted {
+            shard: state.shard,
+            from: self.holdings.read_from(state.shard),
+            limit: LOOK_ROWS,
+            epoch: state.machine.epoch(),
+        };
+        let wanted: Vec<Wanted> = self.slots.idle().map(wanted).collect();
+        self.slots.enqueue_unsettled();
+        let found = if self.facts().is_some() && !wanted.is_empty() {
+            let since = std::time::Instant::now();
+            let (pool, owner) = (&self.tools.pool, &self.tools.owner);
+            match next_rows(pool, owner, &wanted, LOOK_BYTES).await {
+                Ok(rows) => {
+                    let any = !rows.is_empty();
+                    for (shard, rows) in by_shard(rows) {
+                        self.slots.found(shard, rows, since);
+                    }
+                    any
                 }
                 Err(error) => {
                     self.tools.metrics.failed(FailureKind::DatabaseAway);
@@ -223,6 +229,8 @@ impl Dispatcher {
                     false
                 }
             }
+        } else {
+            false
         };
         self.next_look = Instant::now() + self.pace.after_look(found);
     }
@@ -346,6 +354,7 @@ impl Dispatcher {
             limit: BatchLimit::new(self.tools.config.batch_max),
             company: Company::default(),
             wary: false,
+            ahead: None,
         }
     }
 

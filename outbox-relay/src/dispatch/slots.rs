@@ -1,14 +1,30 @@
 //! The shards of one instance and what each is doing. Pure bookkeeping, without IO.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use shared::shard::Shard;
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::entity::Row;
 use crate::leases::repo::Lease;
 use crate::shard::fence::StreamSeq;
-use crate::shard::job::{Company, JobEnd, ShardState};
+use crate::shard::job::{Ahead, Company, JobEnd, ShardState};
 use crate::shard::machine::End;
+
+/// Rows of a shard that a look reads at most. A shard that has so many is read again in its turn.
+pub const LOOK_ROWS: usize = 8;
+/// Bytes of them at most, as Postgres stores them, but for one row. Stored, JSON takes up to some
+/// four times what it takes as text.
+pub const LOOK_BYTES: i64 = 64 << 10;
+/// A shard with so many bytes of text may have had rows cut off, and is read again.
+const ALL_BYTES: usize = 8 << 10;
+
+/// Whether rows that a look has read are surely all that wait.
+fn are_all(rows: &[Row]) -> bool {
+    let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
+    rows.len() < LOOK_ROWS && bytes < ALL_BYTES
+}
 
 /// What one shard is doing.
 #[derive(Debug)]
@@ -84,11 +100,23 @@ impl Slots {
     }
 
     /// Shards that do nothing: those to ask the outbox about.
-    pub fn idle(&self) -> impl Iterator<Item = Shard> + '_ {
-        self.by_shard
-            .iter()
-            .filter(|(_, slot)| matches!(slot.doing, Doing::Idle(_)))
-            .map(|(shard, _)| *shard)
+    pub fn idle(&self) -> impl Iterator<Item = &ShardState> + '_ {
+        self.by_shard.values().filter_map(|slot| match &slot.doing {
+            Doing::Idle(state) => Some(&**state),
+            _ => None,
+        })
+    }
+
+    /// A look has found these rows of a shard. Its turn has them if they are surely all that wait.
+    pub fn found(&mut self, shard: Shard, rows: Vec<Row>, since: Instant) {
+        if let Some(slot) = self.by_shard.get_mut(&shard)
+            && let Doing::Idle(state) = &mut slot.doing
+            && let Some(at) = state.machine.holding()
+            && are_all(&rows)
+        {
+            state.ahead = Some(Ahead { at, rows, since });
+        }
+        self.enqueue(&[shard]);
     }
 
     /// The outbox is about to be looked at. A shard whose job runs now is not asked about, and the
@@ -117,6 +145,15 @@ impl Slots {
                 self.queue.push_back(*shard);
             }
         }
+    }
+
+    /// Idle shards that do not hold their fence have something to find out, whether rows wait or not.
+    pub fn enqueue_unsettled(&mut self) {
+        let unsettled = self
+            .idle()
+            .filter(|state| state.machine.holding().is_none());
+        let unsettled: Vec<Shard> = unsettled.map(|state| state.shard).collect();
+        self.enqueue(&unsettled);
     }
 
     /// The shards of the next job, if any wait: the one whose turn it is, and those that have its
@@ -317,5 +354,22 @@ impl Slots {
             .values()
             .filter(|slot| matches!(slot.doing, Doing::Stuck | Doing::Unverified(_)))
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::entity::tests::row;
+
+    #[test]
+    fn a_shard_is_read_again_if_its_rows_may_have_been_cut_off() {
+        let rows = |count: usize, bytes| -> Vec<Row> {
+            let ids = 0..i64::try_from(count).unwrap();
+            ids.map(|id| row(id, "events.a.b", bytes)).collect()
+        };
+        assert!(are_all(&rows(LOOK_ROWS - 1, 1000)));
+        assert!(!are_all(&rows(LOOK_ROWS, 10)), "as many as are read");
+        assert!(!are_all(&rows(2, 10_000)), "bytes may have been the limit");
     }
 }

@@ -9,10 +9,10 @@ use uuid::Uuid;
 pub(crate) const KEYS: u64 = 5_000;
 
 /// Bytes of filling in an event's payload, beside its number.
-const FILLING_BYTES: usize = 180;
+pub(crate) const FILLING_BYTES: usize = 180;
 
 /// Its type.
-const TYPE: &str = "bench.happened.v1";
+pub(crate) const TYPE: &str = "bench.happened.v1";
 
 /// The key of the nth event.
 fn key(nth: u64) -> String {

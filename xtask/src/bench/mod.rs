@@ -9,6 +9,7 @@ mod event;
 mod gateway;
 mod held_open;
 mod machine;
+mod peers;
 mod processes;
 mod raw;
 mod relay;
@@ -38,7 +39,8 @@ release builds, and beside each figure a reference measured in the same run. doc
 says what each command measures and what was found.
 
 Absolute figures differ from machine to machine, and on a busy machine from minute to minute: run \
-it with nothing else running. Without a command, all of them run, one after the other.";
+it with nothing else running. Without a command, all of them run, one after the other, except \
+`peers`, which needs what only it needs.";
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,9 @@ enum What {
     Retention(retention::Args),
     /// What sockets cost in memory and CPU, and how soon they are back after a crash
     Gateway(gateway::Args),
+    /// Other outbox relays beside ours; not part of a run without a command
+    #[command(long_about = peers::HELP)]
+    Peers(peers::Args),
 }
 
 /// How much of its load a benchmark runs with.
@@ -109,6 +114,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl What {
+    /// What runs without a command. `peers` needs other toolchains, and what they download.
     fn all() -> Vec<Self> {
         vec![
             Self::Relay(relay::Args::default()),
@@ -119,7 +125,10 @@ impl What {
     }
 
     fn needs_the_relay_alone(&self) -> bool {
-        matches!(self, Self::Relay(_) | Self::Wake(_) | Self::Retention(_))
+        matches!(
+            self,
+            Self::Relay(_) | Self::Wake(_) | Self::Retention(_) | Self::Peers(_)
+        )
     }
 
     async fn measure(&self, load: Load) -> Result<Report> {
@@ -128,6 +137,7 @@ impl What {
             Self::Wake(args) => Box::pin(wake::measure(args, load)).await,
             Self::Retention(args) => Box::pin(retention::measure(args, load)).await,
             Self::Gateway(args) => Box::pin(gateway::measure(args, load)).await,
+            Self::Peers(args) => Box::pin(peers::measure(args, load)).await,
         }
     }
 }

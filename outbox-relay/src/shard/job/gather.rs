@@ -1,21 +1,24 @@
 //! What the shards of a turn send next.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use shared::shard::Shard;
 
 use super::Turn;
-use super::member::{Company, JobEnd, Sending};
+use super::member::{Ahead, Company, JobEnd, Sending};
 use crate::batch::entity::{Row, sendable};
-use crate::batch::repo::{Wanted, next_rows};
+use crate::batch::repo::{Wanted, by_shard, next_rows};
 use crate::shard::machine::Todo;
 
 impl Turn<'_> {
-    /// What each shard sends next: a fence alone, or the rows that wait with one before them.
-    pub(super) async fn gather(&mut self) -> Vec<Sending> {
+    /// What each shard sends next, a fence alone, or the rows that wait with one before them; and when
+    /// these were read.
+    pub(super) async fn gather(&mut self) -> (Vec<Sending>, Instant) {
         self.stop_leavers();
         let mut sendings = Vec::new();
         let mut readers = Vec::new();
+        let mut ahead = self.rows_ahead();
         for (index, member) in self.members.iter_mut().enumerate() {
             if member.end.is_some() {
                 continue;
@@ -37,48 +40,78 @@ impl Turn<'_> {
         sendings.truncate(self.room.messages);
         readers.truncate((self.room.messages - sendings.len()) / 2);
         let places = sendings.len() + readers.len();
-        self.read_rows(&readers, places, &mut sendings).await;
-        sendings
+        let read_at = self
+            .read_rows(&readers, places, &mut ahead, &mut sendings)
+            .await;
+        (sendings, read_at)
     }
 
-    async fn read_rows(&mut self, readers: &[usize], places: usize, out: &mut Vec<Sending>) {
+    /// What the look at the outbox has read of shards that have nothing to do but to send it.
+    fn rows_ahead(&mut self) -> HashMap<Shard, Ahead> {
+        let members = self.members.iter_mut();
+        let ahead = members.filter_map(|member| {
+            let holding = member.state.machine.holding();
+            let ahead = member.state.ahead.take();
+            let ahead = ahead.filter(|ahead| ahead.holds_at(holding))?;
+            Some((member.state.shard, ahead))
+        });
+        ahead.collect()
+    }
+
+    async fn read_rows(
+        &mut self,
+        readers: &[usize],
+        places: usize,
+        ahead: &mut HashMap<Shard, Ahead>,
+        out: &mut Vec<Sending>,
+    ) -> Instant {
+        let mut read_at = Instant::now();
         if readers.is_empty() {
-            return;
+            return read_at;
         }
         let each = ((self.room.messages - places) / places).max(1);
-        let wanted: Vec<Wanted> = readers
-            .iter()
-            .map(|index| {
-                let member = &self.members[*index];
-                Wanted {
-                    shard: member.state.shard,
-                    from: member.from.clone(),
-                    limit: member.state.limit.rows().min(each),
-                    epoch: member.state.machine.epoch(),
-                }
-            })
-            .collect();
+        let wanted = |index: &usize| {
+            let member = &self.members[*index];
+            Wanted {
+                shard: member.state.shard,
+                from: member.from.clone(),
+                limit: member.state.limit.rows().min(each),
+                epoch: member.state.machine.epoch(),
+            }
+        };
+        let wanted: Vec<Wanted> = readers.iter().map(wanted).collect();
         let bytes_each = self.room.bytes_each(readers.len());
         let bytes_read = i64::try_from(bytes_each).unwrap_or(i64::MAX);
-        let mut by_shard: HashMap<Shard, Vec<Row>> = HashMap::new();
-        let tools = self.tools;
-        match next_rows(&tools.pool, &tools.owner, &wanted, bytes_read).await {
-            Ok(rows) => {
-                for (shard, row) in rows {
-                    by_shard.entry(shard).or_default().push(row);
-                }
-            }
+        // All of them or none: a statement that is needed for one reads all, and asks for their leases.
+        let known = |wanted: &Wanted| {
+            let ahead = ahead.get(&wanted.shard);
+            ahead.is_some_and(|ahead| ahead.rows.len() < wanted.limit)
+        };
+        let read = if wanted.iter().all(known) {
+            let since = ahead.values().map(|ahead| ahead.since).min();
+            read_at = since.unwrap_or(read_at);
+            Ok(ahead
+                .drain()
+                .map(|(shard, ahead)| (shard, ahead.rows))
+                .collect())
+        } else {
+            let tools = self.tools;
+            let rows = next_rows(&tools.pool, &tools.owner, &wanted, bytes_read).await;
+            rows.map(by_shard)
+        };
+        let mut found: HashMap<Shard, Vec<Row>> = match read {
+            Ok(found) => found,
             Err(error) => {
                 let end = self.database_away(wanted[0].shard, &error);
                 for index in readers {
                     self.members[*index].end = Some(end);
                 }
-                return;
+                return read_at;
             }
-        }
+        };
         let mut batch = self.room.begin(out.len());
         for (index, wanted) in readers.iter().zip(wanted) {
-            let mut rows = by_shard.remove(&wanted.shard).unwrap_or_default();
+            let mut rows = found.remove(&wanted.shard).unwrap_or_default();
             if rows.is_empty() {
                 self.members[*index].end = Some(JobEnd::Idle);
                 continue;
@@ -90,6 +123,7 @@ impl Turn<'_> {
                 out.extend(self.sending(*index, rows, full || more).await);
             }
         }
+        read_at
     }
 
     /// The rows up to the first that cannot be published; if that is the first, it is a dead

@@ -1,5 +1,7 @@
 //! A shard between turns, in a turn, and in a batch.
 
+use std::time::{Duration, Instant};
+
 use shared::shard::Shard;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,31 @@ pub struct ShardState {
     /// An event of it was refused by itself: until a batch is stored, nothing goes one by one. What
     /// becomes of such an event is decided by batches that shrink until it is alone.
     pub wary: bool,
+    /// Its rows, if the look that found them has read them.
+    pub ahead: Option<Ahead>,
+}
+
+/// Rows that were read by a look at the outbox, before their shard's turn.
+#[derive(Debug)]
+pub struct Ahead {
+    /// Where the shard's fence stood then.
+    pub at: StreamSeq,
+    /// All that waited: fewer than a look reads of a shard at most.
+    pub rows: Vec<Row>,
+    /// When they were read.
+    pub since: Instant,
+}
+
+impl Ahead {
+    /// After so long, rows are read again: most of what a look finds is sent at once.
+    const AGE_MAX: Duration = Duration::from_millis(20);
+
+    /// Whether they are still what the shard has to send next: its fence stands where it stood, so
+    /// nothing was sent since, and nothing settled.
+    #[must_use]
+    pub fn holds_at(&self, holding: Option<StreamSeq>) -> bool {
+        holding == Some(self.at) && self.since.elapsed() < Self::AGE_MAX
+    }
 }
 
 /// How many shards a shard's next batch may have: the more rows wait, the fewer, so that its share
@@ -120,5 +147,33 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) fn events(&self) -> Vec<EventRef> {
         self.rows.iter().map(Row::event_ref).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::entity::tests::row;
+
+    fn ahead(since: Instant) -> Ahead {
+        Ahead {
+            at: StreamSeq(7),
+            rows: vec![row(1, "events.a.b", 1)],
+            since,
+        }
+    }
+
+    #[test]
+    fn rows_that_were_read_ahead_go_only_behind_the_fence_that_stood_then() {
+        let ahead = ahead(Instant::now());
+        assert!(ahead.holds_at(Some(StreamSeq(7))));
+        assert!(!ahead.holds_at(Some(StreamSeq(8))), "something was sent");
+        assert!(!ahead.holds_at(None), "it is not known what was");
+    }
+
+    #[test]
+    fn rows_that_were_read_long_ago_are_read_again() {
+        let since = Instant::now().checked_sub(Ahead::AGE_MAX).unwrap();
+        assert!(!ahead(since).holds_at(Some(StreamSeq(7))));
     }
 }

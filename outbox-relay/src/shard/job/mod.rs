@@ -12,12 +12,10 @@ mod settle;
 mod singly;
 mod tools;
 
-use std::time::Instant;
-
 use futures_util::future::join_all;
 use shared::shard::Shard;
 
-pub use self::member::{Company, JobEnd, Member, ShardState};
+pub use self::member::{Ahead, Company, JobEnd, Member, ShardState};
 pub use self::tools::Tools;
 use super::machine::{End, Remedy, Todo};
 use crate::batch::room::Room;
@@ -56,8 +54,7 @@ impl Turn<'_> {
         let mut sent = false;
         for _ in 0..STEPS_A_TURN_MAX {
             self.prepare().await;
-            let read_at = Instant::now();
-            let sendings = self.gather().await;
+            let (sendings, read_at) = self.gather().await;
             if sendings.is_empty() {
                 if self.members.iter().all(|member| member.end.is_some()) {
                     return sent;

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(5);
 pub(crate) struct Drained {
     pub(crate) per_second: f64,
     pub(crate) cpu: CpuAnEvent,
-    memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     pub(crate) memory_peak_bytes: u64,
 }
 

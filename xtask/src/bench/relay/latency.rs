@@ -27,9 +27,9 @@ pub(crate) struct Taken {
     pub(crate) latencies: Latencies,
     /// From the append to the stream's answer, as the relay sees it; nothing where it does not run.
     own: Histogram,
-    cpu: CpuAnEvent,
-    committed: u64,
-    arrived: u64,
+    pub(crate) cpu: CpuAnEvent,
+    pub(crate) committed: u64,
+    pub(crate) arrived: u64,
     took: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask bench relay`: how fast the outbox reaches the stream, and what it costs.
 
-mod drain;
+pub(super) mod drain;
 pub(super) mod latency;
 mod naive;
 
