@@ -1,7 +1,7 @@
 //! The batches' SQL: shards' next rows, and the one statement that takes published rows out of the
 //! outbox.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use shared::ids::EventId;
 use shared::shard::Shard;
@@ -108,8 +108,8 @@ pub async fn next_rows(
 
 /// What [`next_rows`] gives, by shard.
 #[must_use]
-pub fn by_shard(rows: Vec<(Shard, Row)>) -> HashMap<Shard, Vec<Row>> {
-    let mut found: HashMap<Shard, Vec<Row>> = HashMap::new();
+pub fn by_shard(rows: Vec<(Shard, Row)>) -> BTreeMap<Shard, Vec<Row>> {
+    let mut found: BTreeMap<Shard, Vec<Row>> = BTreeMap::new();
     for (shard, row) in rows {
         found.entry(shard).or_default().push(row);
     }

@@ -1,6 +1,6 @@
 //! What the shards of a turn send next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use shared::shard::Shard;
@@ -99,7 +99,7 @@ impl Turn<'_> {
             let rows = next_rows(&tools.pool, &tools.owner, &wanted, bytes_read).await;
             rows.map(by_shard)
         };
-        let mut found: HashMap<Shard, Vec<Row>> = match read {
+        let mut found: BTreeMap<Shard, Vec<Row>> = match read {
             Ok(found) => found,
             Err(error) => {
                 let end = self.database_away(wanted[0].shard, &error);
